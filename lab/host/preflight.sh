@@ -9,7 +9,11 @@ export first_run_gib=12 next_run_gib=4
 
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-our_containers() { docker ps --quiet --filter label=com.docker.compose.project=swarmhub 2>/dev/null; }
+# our_containers: those that a make up in this checkout started.
+our_containers() {
+    docker ps --all --quiet --filter label=com.docker.compose.project=swarmhub \
+        --filter "label=com.docker.compose.project.working_dir=$repository"
+}
 
 check_ports() {
     local port holder

@@ -1,0 +1,203 @@
+"""A student as tests drive one: a hub token, their server through the proxy, a kernel's websocket."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from websockets.sync.client import ClientConnection, connect
+
+from tests.support.local_cloud import HUB, REPOSITORY
+from tests.support.polling import eventually
+
+
+def admin() -> requests.Session:
+    session = requests.Session()
+    session.headers["Authorization"] = f"token {(REPOSITORY / 'var/api-token').read_text().strip()}"
+    return session
+
+
+@dataclass
+class Student:
+    """One hub user with a token; ``start`` and ``stop`` go through the hub's API as its pages do."""
+
+    name: str
+    session: requests.Session = field(default_factory=requests.Session)
+
+    @classmethod
+    def create(cls, name: str) -> Student:
+        operator = admin()
+        answer = operator.post(f"{HUB}/hub/api/users/{name}", timeout=10)
+        assert answer.status_code in (201, 409), answer.text
+        answer = operator.post(f"{HUB}/hub/api/users/{name}/tokens", json={"note": "tests"}, timeout=10)
+        assert answer.ok, answer.text
+        student = cls(name)
+        student.session.headers["Authorization"] = f"token {answer.json()['token']}"
+        return student
+
+    @property
+    def url(self) -> str:
+        return f"{HUB}/user/{self.name}"
+
+    def request_start(self, **options: Any) -> None:
+        answer = self.session.post(f"{HUB}/hub/api/users/{self.name}/server", json=options, timeout=60)
+        assert answer.status_code in (201, 202), f"{answer.status_code} {answer.text}"
+
+    def wait_until_ready(self, seconds: float = 120) -> None:
+        eventually(f"server of {self.name} is ready", self.is_ready, seconds=seconds, every=0.5)
+        eventually(f"server of {self.name} answers", self.answers, seconds=30, every=0.2)
+
+    def start(self, seconds: float = 120) -> None:
+        self.request_start()
+        self.wait_until_ready(seconds)
+
+    def stop(self, seconds: float = 60) -> None:
+        answer = self.session.delete(f"{HUB}/hub/api/users/{self.name}/server", timeout=60)
+        assert answer.status_code in (202, 204, 404), f"{answer.status_code} {answer.text}"
+        eventually(
+            f"server of {self.name} is stopped", lambda: not self.servers(), seconds=seconds, every=0.5
+        )
+
+    def servers(self) -> dict[str, Any]:
+        answer = self.session.get(f"{HUB}/hub/api/users/{self.name}", timeout=30)
+        assert answer.ok, answer.text
+        found: dict[str, Any] = answer.json()["servers"]
+        return found
+
+    def is_ready(self) -> bool:
+        server = self.servers().get("")
+        return bool(server and server["ready"])
+
+    def answers(self) -> bool:
+        try:
+            return (
+                self.session.get(f"{self.url}/api/status", timeout=2, allow_redirects=False).status_code
+                == 200
+            )
+        except requests.RequestException:
+            return False
+
+    def write(self, path: str, text: str) -> None:
+        answer = self.session.put(
+            f"{self.url}/api/contents/{path}",
+            json={"type": "file", "format": "text", "content": text},
+            timeout=30,
+        )
+        assert answer.ok, answer.text
+
+    def read(self, path: str) -> str:
+        answer = self.session.get(f"{self.url}/api/contents/{path}", timeout=30)
+        assert answer.ok, f"{answer.status_code} {answer.text}"
+        content: str = answer.json()["content"]
+        return content
+
+    @contextmanager
+    def kernel(self) -> Iterator[Kernel]:
+        answer = self.session.post(f"{self.url}/api/kernels", json={"name": "python3"}, timeout=60)
+        assert answer.ok, answer.text
+        address = f"{self.url.replace('http', 'ws')}/api/kernels/{answer.json()['id']}/channels"
+        headers = {"Authorization": str(self.session.headers["Authorization"])}
+        with connect(address, additional_headers=headers, open_timeout=30, max_size=None) as socket:
+            yield Kernel(socket)
+
+
+@dataclass
+class Kernel:
+    """A kernel's websocket, as JupyterLab holds it."""
+
+    socket: ClientConnection
+
+    def execute(self, code: str) -> str:
+        """Sends the code; the id by which its output is known."""
+        message_id = uuid.uuid4().hex
+        header = {
+            "msg_id": message_id,
+            "msg_type": "execute_request",
+            "username": "",
+            "session": "t",
+            "version": "5.3",
+        }
+        content = {
+            "code": code,
+            "silent": False,
+            "store_history": False,
+            "user_expressions": {},
+            "allow_stdin": False,
+        }
+        self.socket.send(
+            json.dumps(
+                {
+                    "header": header,
+                    "parent_header": {},
+                    "metadata": {},
+                    "content": content,
+                    "channel": "shell",
+                }
+            )
+        )
+        return message_id
+
+    def output(self, message_id: str, *, seconds: float) -> Iterator[tuple[float, str]]:
+        """(monotonic time, text) of each piece printed, until the code ends; TimeoutError after silence."""
+        while True:
+            message = json.loads(self.socket.recv(timeout=seconds))
+            if message.get("parent_header", {}).get("msg_id") != message_id:
+                continue
+            kind, content = message["header"]["msg_type"], message["content"]
+            if kind == "stream":
+                yield time.monotonic(), content["text"]
+            elif kind == "error":
+                raise AssertionError("\n".join(content["traceback"]))
+            elif kind == "status" and content["execution_state"] == "idle":
+                return
+
+    def run(self, code: str, *, seconds: float = 60) -> str:
+        return "".join(text for _, text in self.output(self.execute(code), seconds=seconds))
+
+
+class Prober:
+    """Asks a student's server every 0.2 s through the proxy, and knows for how long it did not answer."""
+
+    INTERVAL = 0.2
+
+    def __init__(self, student: Student) -> None:
+        self.student = student
+        self.samples: list[tuple[float, float, bool]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Prober:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            begin = time.monotonic()
+            ok = self.student.answers()
+            self.samples.append((begin, time.monotonic(), ok))
+            self._stop.wait(max(0.0, self.INTERVAL - (time.monotonic() - begin)))
+
+    def failed_seconds(self) -> float:
+        """Sum over all outages: from the first failed request's start to the end of the next answered one."""
+        total, since = 0.0, None
+        for begin, end, ok in list(self.samples):
+            if not ok and since is None:
+                since = begin
+            elif ok and since is not None:
+                total, since = total + end - since, None
+        return total if since is None else total + time.monotonic() - since
+
+    def answering_since(self, moment: float) -> bool:
+        """Whether a request that began after ``moment`` (monotonic) was answered."""
+        return any(ok and begin >= moment for begin, _, ok in list(self.samples))

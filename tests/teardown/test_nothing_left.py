@@ -1,0 +1,54 @@
+"""After ``make down``: no container, network, volume, namespace or process of ours. Run by lab/test, last."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.support.local_cloud import REPOSITORY
+
+
+def docker(*arguments: str) -> list[str]:
+    """Lines that docker prints; none when make down has stopped the engine that make up had started."""
+    if shutil.which("docker") is None:
+        return []
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout.split()
+
+
+def test_no_container_network_or_volume_is_left() -> None:
+    assert docker("ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project=swarmhub") == []
+    assert docker("ps", "--all", "--quiet", "--filter", "label=org.swarmhub.lab=1") == []
+    assert docker("network", "ls", "--quiet", "--filter", "name=swarmhub") == []
+    assert docker("volume", "ls", "--quiet", "--filter", "name=swarmhub") == []
+
+
+def test_no_process_is_left() -> None:
+    left = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if any(word in command for word in ("swarmhub-agent", "swarmhub-controller", "lab.cloud", "jupyterhub")):
+            left.append(f"{process.name}: {command}")
+        if "dockerd" in command and str(REPOSITORY) in command:
+            left.append(f"{process.name}: {command}")
+    assert left == []
+
+
+def test_no_network_namespace_is_left() -> None:
+    """Every namespace under Docker's directory belongs to a container that still runs (of somebody else)."""
+    directory = Path("/run/docker/netns")
+    names = {entry.name for entry in directory.iterdir()} if directory.is_dir() else set()
+    running = docker("ps", "--quiet")
+    assert not names or running, f"namespaces without a container: {names}"
+
+
+def test_the_ports_are_free_again_and_the_token_is_gone() -> None:
+    sockets = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, timeout=10, check=True).stdout
+    assert not any(f"127.0.0.1:{port} " in sockets for port in (8000, 8090, 8091)), sockets
+    assert not (REPOSITORY / "var/api-token").exists()
