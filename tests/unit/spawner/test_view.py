@@ -1,0 +1,76 @@
+"""The cluster as one list saw it."""
+
+from swarmhub.spawner.states import GONE, ServerPhase
+from swarmhub.spawner.view import ClusterView, cluster_view, parse_node
+from tests.unit.spawner.fake_swarm import FakeSwarm
+
+
+def view(swarm: FakeSwarm) -> ClusterView:
+    return cluster_view(0.0, swarm.services(), swarm.tasks(), swarm.nodes())
+
+
+def service(swarm: FakeSwarm, name: str = "lab-ana") -> str:
+    template = {"Networks": [{"Target": "notebooks"}]}
+    created = swarm.create_service(name=name, labels={}, task_template=template)
+    return str(created["ID"])
+
+
+def test_a_server_is_found_by_name_and_by_id() -> None:
+    swarm = FakeSwarm()
+    swarm.add_node("worker-1")
+    service_id = service(swarm)
+    assert view(swarm).server(service_id).phase is ServerPhase.RUNNING
+    assert view(swarm).server("lab-ana") == view(swarm).server(service_id)
+
+
+def test_a_service_that_is_not_there_is_gone() -> None:
+    assert view(FakeSwarm()).server("lab-ana") is GONE
+
+
+def test_a_removed_services_containers_count_until_they_have_ended() -> None:
+    swarm = FakeSwarm()
+    swarm.add_node("worker-1")
+    swarm.stops_at_once = False
+    service_id = service(swarm)
+    swarm.remove_service(service_id)
+    assert view(swarm).server(service_id).phase is ServerPhase.STOPPING
+    assert len(view(swarm).alive_tasks(service_id)) == 1
+    swarm.end_containers()
+    assert view(swarm).alive_tasks(service_id) == ()
+    assert view(swarm).server(service_id) is GONE
+
+
+def test_a_dead_nodes_unwanted_tasks_do_not_keep_a_server_moving() -> None:
+    # Swarm reports them as running for 24 hours, or until the node is removed.
+    swarm = FakeSwarm()
+    node = swarm.add_node("worker-1")
+    service_id = service(swarm)
+    swarm.add_node("worker-2")
+    swarm.kill_node(node)
+    state = view(swarm).server(service_id)
+    assert state.phase is ServerPhase.RUNNING
+    assert not state.is_moving
+    assert len(view(swarm).alive_tasks(service_id)) == 1
+
+
+def test_a_dead_nodes_task_that_swarm_still_wants_is_alive() -> None:
+    swarm = FakeSwarm()
+    node = swarm.add_node("worker-1")
+    service_id = service(swarm)
+    nodes = swarm.nodes()
+    nodes[0]["Status"]["State"] = "down"
+    seen = cluster_view(0.0, swarm.services(), swarm.tasks(), nodes)
+    assert seen.server(service_id).phase is ServerPhase.RUNNING
+    assert node in seen.nodes
+
+
+def test_a_node_is_called_by_its_instance_id_or_else_its_host_name() -> None:
+    raw = {
+        "ID": "n",
+        "Spec": {},
+        "Description": {"Hostname": "ip-10-0-0-1", "Engine": {"Labels": {}}},
+        "Status": {"State": "ready"},
+    }
+    assert parse_node(raw).display_name == "ip-10-0-0-1"
+    raw["Description"]["Engine"]["Labels"]["org.swarmhub.instance"] = "i-1"  # type: ignore[index]
+    assert parse_node(raw).display_name == "i-1"
