@@ -1,0 +1,5 @@
+"""``python -m swarmhub``."""
+
+from swarmhub.cli import main
+
+main()
