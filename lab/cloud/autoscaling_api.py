@@ -211,7 +211,7 @@ def _group(world: World, group: Group) -> dict[str, Any]:
         DesiredCapacity=group.desired,
         DefaultCooldown=group.default_cooldown,
         AvailabilityZones=list(group.zones),
-        VPCZoneIdentifier=group.subnets,
+        VPCZoneIdentifier=group.subnets or None,
         LoadBalancerNames=[],
         TargetGroupARNs=[],
         HealthCheckType=group.health_check_type,

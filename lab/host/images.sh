@@ -54,10 +54,10 @@ build_image() {
 
 build_images() {
     local images=lab/images
-    build_image registry $images/registry/Dockerfile ""
+    build_image registry $images/registry/Dockerfile "" $images/registry
     build_image notebook $images/notebook/Dockerfile "" requirements/notebook.txt
     build_image proxy $images/proxy/Dockerfile ""
-    build_image hub $images/hub/Dockerfile "" requirements/hub.txt pyproject.toml README.md LICENSE agent swarmhub
+    build_image hub $images/hub/Dockerfile "" requirements/hub.txt pyproject.toml LICENSE agent swarmhub
     build_image cloud $images/cloud/Dockerfile "" requirements/cloud.txt lab/__init__.py lab/cloud
     build_image worker $images/instance/Dockerfile worker ami agent requirements/agent.txt $images/instance
     build_image manager $images/instance/Dockerfile manager ami agent requirements/agent.txt $images/instance
@@ -68,7 +68,8 @@ push_image() {
     local name=$1 here=127.0.0.1:8091/swarmhub/$1:latest digest
     docker tag "swarmhub/$name:latest" "$here"
     quietly "push-$name" docker push "$here"
-    digest=$(docker image inspect --format '{{join .RepoDigests "\n"}}' "$here" | sed -n 's#^127.0.0.1:8091/.*@##p' | head -n 1)
+    # From the push itself: the engine also remembers digests of earlier pushes, to a registry that is gone.
+    digest=$(sed -n 's/^latest: digest: \(sha256:[0-9a-f]*\) .*/\1/p' "$state/log/push-$name.log")
     [ -n "$digest" ] || die "the registry gave no digest for the image $name." "See var/log/push-$name.log"
     docker image rm "$here" >/dev/null
     echo "registry:5000/swarmhub/$name@$digest"

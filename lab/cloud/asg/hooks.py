@@ -132,10 +132,9 @@ def complete(
 def heartbeat(
     world: World, *, group: str, hook: str, now: float, instance_id: str | None, token: str | None
 ) -> World:
-    """RecordLifecycleActionHeartbeat: another heartbeat timeout from now, never past the global one."""
+    """RecordLifecycleActionHeartbeat: another heartbeat timeout from now; the global one stays."""
     action = _find_open(world, group, hook, instance_id, token)
-    longer = replace(action, heartbeat_deadline=min(now + action.heartbeat_timeout, action.global_deadline))
-    return _swap(world, longer)
+    return _swap(world, replace(action, heartbeat_deadline=now + action.heartbeat_timeout))
 
 
 def _find_open(

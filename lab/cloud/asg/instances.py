@@ -203,9 +203,14 @@ def forget_old(world: World, now: float) -> World:
     return replace(world, instances=kept)
 
 
-def adopt(world: World, instance: Instance) -> World:
-    """A machine that outlived our memory of it: taken over as its label describes it."""
-    return put_instance(world, instance)
+def kill(world: World, instance_id: str, now: float) -> World:
+    """A drill's sudden death. Refuses an instance that is not alive."""
+    instance = find(world, instance_id)
+    if not instance.state.is_alive:
+        raise AwsError(
+            "IncorrectInstanceState", f"{instance_id} cannot be killed: it is {instance.state.value}"
+        )
+    return die(world, instance_id, f"Server.InternalError: killed by a drill ({iso(now)})", now)
 
 
 def leave_group(world: World, instance: Instance, now: float) -> World:
@@ -219,4 +224,11 @@ def refuse_static(instance: Instance, what: str) -> None:
         raise AwsError(
             "OperationNotPermitted",
             f"{instance.instance_id} (container {instance.container}) belongs to compose and cannot {what}",
+        )
+
+
+def refuse_unless_running(instance: Instance) -> None:
+    if instance.state is not Ec2State.RUNNING:
+        raise AwsError(
+            "IncorrectInstanceState", f"{instance.instance_id} is {instance.state.value}, not running"
         )
