@@ -12,8 +12,8 @@ STRIPPED_KEY = "/run/swarmhub-agent/probe.key"
 
 
 def worker_container(node_id: str) -> str:
-    member = next(m for m in status()["members"] if m["node"] == node_id)
-    return f"swarmhub-{member['instance_id']}"
+    member = next(m for m in status()["members"] if m["node_id"] == node_id)
+    return f"swarmhub-{member['instance']}"
 
 
 def post_report(container: str, about: str, *, with_certificate: bool = True) -> tuple[int, str]:

@@ -53,8 +53,8 @@ def controller_answers() -> bool:
 
 def test_a_kernels_counter_loses_no_beat_while_hub_controller_and_agent_restart(student: Student) -> None:
     student.start()
-    member = next(m for m in status()["members"] if m["node"] == node_of_server(student.name))
-    worker = f"swarmhub-{member['instance_id']}"
+    member = next(m for m in status()["members"] if m["node_id"] == node_of_server(student.name))
+    worker = f"swarmhub-{member['instance']}"
     agent_before = on_instance(worker, "systemctl", "show", "-P", "MainPID", "swarmhub-agent").strip()
     failures: list[str] = []
 
@@ -111,6 +111,6 @@ def test_the_agents_unit_says_in_a_sentence_what_it_does() -> None:
     if not active:
         pytest.fail(f"no active member: {status()['members']}")
     text = on_instance(
-        f"swarmhub-{active[0]['instance_id']}", "systemctl", "show", "-P", "StatusText", "swarmhub-agent"
+        f"swarmhub-{active[0]['instance']}", "systemctl", "show", "-P", "StatusText", "swarmhub-agent"
     )
     assert len(text.split()) >= 3, text
