@@ -43,7 +43,8 @@ class Cloud(Protocol):
     async def view(self, claimed: Collection[str]) -> CloudView:
         """The hub's groups, their instances, every instance tagged for the hub, and the ``claimed`` ids."""
 
-    async def complete_hook(self, instance_id: str, group: str, hook: str, result: str) -> None: ...
+    async def complete_hook(self, instance_id: str, group: str, hook: str, result: str) -> bool:
+        """False if the instance does not wait in the hook (any more): its agent may have been faster."""
 
     async def replace_instance(self, instance_id: str) -> None:
         """Terminate it through its group without lowering the group's capacity."""
@@ -90,15 +91,22 @@ class AwsCloud:
     async def view(self, claimed: Collection[str]) -> CloudView:
         return await self._call(lambda: self._look(claimed))
 
-    async def complete_hook(self, instance_id: str, group: str, hook: str, result: str) -> None:
-        await self._call(
-            lambda: self._autoscaling.complete_lifecycle_action(
-                InstanceId=instance_id,
-                AutoScalingGroupName=group,
-                LifecycleHookName=hook,
-                LifecycleActionResult=result,
-            )
-        )
+    async def complete_hook(self, instance_id: str, group: str, hook: str, result: str) -> bool:
+        def complete() -> bool:
+            try:
+                self._autoscaling.complete_lifecycle_action(
+                    InstanceId=instance_id,
+                    AutoScalingGroupName=group,
+                    LifecycleHookName=hook,
+                    LifecycleActionResult=result,
+                )
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") == "ValidationError":
+                    return False
+                raise
+            return True
+
+        return await self._call(complete)
 
     async def replace_instance(self, instance_id: str) -> None:
         await self._call(

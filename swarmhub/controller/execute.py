@@ -95,10 +95,8 @@ class Executor:
         return ok
 
     async def _move(self, action: MoveServer) -> None:
-        async def work() -> None:
-            await self._swarm.force_update(action.service_id, action.force_update)
-
-        await self._attempt(work(), ACTION_WITHIN_S, action.name, "move", action.reason)
+        work = self._swarm.force_update(action.service_id, action.force_update)
+        await self._attempt(work, ACTION_WITHIN_S, action.name, "move", action.reason)
 
     async def _remove(self, action: RemoveNode) -> None:
         work = self._swarm.remove_node(action.node_id)
@@ -106,6 +104,7 @@ class Executor:
             self._swarm_changed()
 
     async def _change_cloud(self, key: Key, action: ReplaceInstance | CompleteHook) -> None:
+        work: Awaitable[bool | None]
         if isinstance(action, ReplaceInstance):
             work, what = self._cloud.replace_instance(action.instance_id), "replace instance"
         else:
@@ -116,11 +115,11 @@ class Executor:
         self._cloud_changed()
 
     async def _attempt(
-        self, work: Awaitable[None], within_s: float, subject: str, what: str, reason: str
+        self, work: Awaitable[bool | None], within_s: float, subject: str, what: str, reason: str
     ) -> bool:
         try:
             async with asyncio.timeout(within_s):
-                await work
+                needed = await work
         except (SwarmError, CloudError) as error:
             self._journal.record(subject, what, f"{error} (wanted because: {reason})", ok=False)
             return False
@@ -132,7 +131,7 @@ class Executor:
         except Exception:
             logs.exception("an action failed", subject=subject, what=what, reason=reason)
             return False
-        self._journal.record(subject, what, reason)
+        self._journal.record(subject, what if needed is not False else f"{what}: was done already", reason)
         return True
 
 

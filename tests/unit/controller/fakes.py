@@ -106,9 +106,10 @@ class FakeCloud:
             raise CloudError("AWS: refused")
         return CloudView(self.clock(), tuple(self.instances.values()), (group(),))
 
-    async def complete_hook(self, instance_id: str, group: str, hook: str, result: str) -> None:
+    async def complete_hook(self, instance_id: str, group: str, hook: str, result: str) -> bool:
         await self._change()
         self.done.append(("hook", instance_id, hook, result))
+        return True
 
     async def replace_instance(self, instance_id: str) -> None:
         await self._change()

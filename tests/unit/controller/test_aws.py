@@ -135,12 +135,19 @@ async def test_a_hook_is_completed_by_instance_id() -> None:
     }
     stub.add_response("complete_lifecycle_action", {}, expected)
     with stub:
-        await cloud.complete_hook("i-1", NAME, "down", "CONTINUE")
+        assert await cloud.complete_hook("i-1", NAME, "down", "CONTINUE")
         stub.assert_no_pending_responses()
+
+
+async def test_a_hook_that_the_agent_has_completed_is_no_error() -> None:
+    cloud, stub = stubbed()
+    stub.add_client_error("complete_lifecycle_action", "ValidationError", "No active Lifecycle Action found")
+    with stub:
+        assert not await cloud.complete_hook("i-1", NAME, "down", "CONTINUE")
 
 
 async def test_a_refusal_is_one_kind_of_error() -> None:
     cloud, stub = stubbed()
-    stub.add_client_error("complete_lifecycle_action", "ValidationError", "No active Lifecycle Action found")
-    with stub, pytest.raises(CloudError, match="No active Lifecycle Action found"):
+    stub.add_client_error("complete_lifecycle_action", "AccessDenied", "not authorized to perform")
+    with stub, pytest.raises(CloudError, match="not authorized to perform"):
         await cloud.complete_hook("i-1", NAME, "down", "CONTINUE")
