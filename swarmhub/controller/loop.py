@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from swarmhub_agent.protocol import Notice, Reply, Report
+from swarmhub_agent.protocol import Reply, Report
 
 from swarmhub.controller import logs
 from swarmhub.controller.cloud_poll import CloudPoll
@@ -63,6 +63,7 @@ class Controller:
         self._members: dict[str, Member] = {}
         self._since: dict[str, datetime] = {}
         self._reports: dict[str, ReceivedReport] = {}
+        self._told: dict[str, tuple[str, ...]] = {}
         self._problem: str | None = None
         self._wake = asyncio.Event()
         self.cluster_id: str | None = None
@@ -90,12 +91,16 @@ class Controller:
     def accept(self, node_id: str, report: Report) -> Reply:
         """Keep the report; reply what the last look made of the node. News in the report wake the loop."""
         previous = self._reports.get(node_id)
-        self._reports[node_id] = ReceivedReport(report, self._clock())
-        if previous is None or _news(previous.report) != _news(report):
+        received = ReceivedReport(report, self._clock(), self._told.get(node_id))
+        self._reports[node_id] = received
+        if previous is None or _news(previous) != _news(received):
             self._wake.set()
         member = self._members.get(node_id)
+        images = self._images.of(member.instance.pool if member and member.instance else report.pool)
+        self._told[node_id] = images
         if member is None:
-            return Reply(state=MemberState.JOINING, reason="the controller has not looked at this node yet")
+            reason = "the controller has not looked at this node yet"
+            return Reply(state=MemberState.JOINING, reason=reason, images=images)
         seen_at = self._view.taken_at if self._view else None
         recent = seen_at is not None and self._clock() - seen_at < self._settings.view_fresh
         return Reply(
@@ -103,7 +108,7 @@ class Controller:
             reason=member.reason,
             # A look of long ago is no proof that the node is still empty.
             may_leave=member.may_leave and recent,
-            images=self._images.of(member.instance.pool if member.instance else report.pool),
+            images=images,
         )
 
     def is_alive(self) -> bool:
@@ -179,6 +184,7 @@ class Controller:
             for node_id, received in self._reports.items()
             if node_id in listed or now - received.received_at < REPORT_KEPT
         }
+        self._told = {node_id: told for node_id, told in self._told.items() if node_id in self._reports}
         return Fleet(
             now=now,
             started_at=self._started_at,
@@ -189,6 +195,7 @@ class Controller:
             instances_seen_at=cloud.seen_at if cloud else None,
             reports=dict(self._reports),
             images_pending=self._images.pending(now),
+            images=self._images.by_pool(),
         )
 
     def _note(self, members: tuple[Member, ...]) -> None:
@@ -223,6 +230,7 @@ def _subject(member: Member) -> str:
     return member.instance.id if member.instance else member.key
 
 
-def _news(report: Report) -> tuple[str, tuple[Notice, ...], tuple[tuple[str, bool], ...]]:
+def _news(received: ReceivedReport) -> tuple[object, ...]:
     """The part of a report that may change a decision; details change with every report."""
-    return report.phase, report.notices, tuple((c.name, c.ok) for c in report.checks)
+    report = received.report
+    return received.told, report.phase, report.notices, tuple((c.name, c.ok) for c in report.checks)

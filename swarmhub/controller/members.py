@@ -219,6 +219,9 @@ def _missing(case: _Case) -> Iterator[_Verdict]:
         yield checking, f"its agent is {report.phase}"
     if instance.pool in case.fleet.images_pending:
         yield checking, f"the images of pool {instance.pool} are being resolved"
+    if case.received.told != case.fleet.images.get(instance.pool or "", ()):
+        # Its checks are about other images, or none: a task must never wait for a pull.
+        yield checking, f"its agent is being told the images of pool {instance.pool}"
     if not report.checks:
         yield checking, "its agent has not finished a check yet"
     if case.bad_checks:

@@ -244,6 +244,8 @@ class ReceivedReport:
 
     report: Report
     received_at: datetime
+    told: tuple[str, ...] | None = None
+    """The images the agent knew it must hold when it reported; None: we had not said yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +285,8 @@ class Fleet:
     """By node id."""
     images_pending: frozenset[str] = frozenset()
     """Pools whose courses' images are still being resolved."""
+    images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The images a pool's nodes must hold, by digest."""
 
     def instance(self, instance_id: str) -> Instance | None:
         return next((i for i in self.instances if i.id == instance_id), None)

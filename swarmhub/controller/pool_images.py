@@ -24,21 +24,27 @@ class PoolImages:
         self._clock = clock
         self._wanted: dict[str, frozenset[str]] = {}
         self._digests: dict[str, str] = {}
+        self._fresh: set[str] = set()
+        """References resolved since the configuration was loaded."""
         self._loaded_at = clock()
         self.problems: dict[str, str] = {}
         """Why an image is not resolved, by reference."""
 
     def load(self, config: Config) -> None:
-        """Take over a configuration; what a tag means is asked anew."""
+        """Take over a configuration; what a tag means is asked anew, the old answer holds until then."""
         courses = config.courses.values()
         self._wanted = {pool: frozenset(c.image for c in courses if c.pool == pool) for pool in config.pools}
-        self._digests, self.problems = {}, {}
+        self._fresh, self.problems = set(), {}
         self._loaded_at = self._clock()
 
     def of(self, pool: str | None) -> tuple[str, ...]:
         """The digests known so far, sorted."""
         references = self._wanted.get(pool or "", frozenset())
         return tuple(sorted({self._digests[r] for r in references if r in self._digests}))
+
+    def by_pool(self) -> dict[str, tuple[str, ...]]:
+        """``of`` every pool."""
+        return {pool: self.of(pool) for pool in self._wanted}
 
     def pending(self, now: datetime) -> frozenset[str]:
         """The pools whose images are not all known yet, within reason."""
@@ -48,9 +54,8 @@ class PoolImages:
 
     async def resolve_missing(self) -> None:
         """Try every image that is not resolved yet, once."""
-        for reference in sorted(
-            {r for wanted in self._wanted.values() for r in wanted} - self._digests.keys()
-        ):
+        wanted = {reference for references in self._wanted.values() for reference in references}
+        for reference in sorted(wanted - self._fresh):
             try:
                 self._digests[reference] = await self._resolve(reference)
             except (ImageError, SwarmError) as error:
@@ -58,6 +63,7 @@ class PoolImages:
                     logs.warning("an image cannot be resolved", image=reference, reason=str(error))
                 self.problems[reference] = str(error)
             else:
+                self._fresh.add(reference)
                 self.problems.pop(reference, None)
 
     async def run(self) -> None:

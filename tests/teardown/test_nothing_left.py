@@ -33,7 +33,9 @@ def test_no_process_is_left() -> None:
             command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if any(word in command for word in ("swarmhub-agent", "swarmhub-controller", "lab.cloud", "jupyterhub")):
+        if any(
+            word in command for word in ("swarmhub-agent", "swarmhub-controller", "lab.cloud", "jupyterhub")
+        ):
             left.append(f"{process.name}: {command}")
         if "dockerd" in command and str(REPOSITORY) in command:
             left.append(f"{process.name}: {command}")

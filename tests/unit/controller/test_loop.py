@@ -94,6 +94,9 @@ async def test_a_new_node_is_activated_and_then_its_launch_hook_completed(rig: R
     assert rig.swarm.done == []
     rig.say()
     await rig.turn()
+    assert rig.swarm.done == [], "it has not been told yet which images it must hold"
+    rig.say()
+    await rig.turn()
     assert (rig.swarm.done, rig.cloud.done) == ([("active", "node1")], [])
     await rig.turn()
     assert rig.cloud.done == [("hook", "i-1", "up", "CONTINUE")]
@@ -228,6 +231,7 @@ async def test_a_node_that_joined_a_moment_ago_is_known_and_a_removed_one_is_not
 async def test_news_in_a_report_wake_the_loop_and_repetition_does_not(rig: Rig) -> None:
     rig.say()
     running = asyncio.create_task(rig.controller.run())
+    rig.say()
     try:
         async with asyncio.timeout(5):
             await rig.swarm.looked.wait()

@@ -95,6 +95,8 @@ NOT_FIT = {
     "AWS does not list the instance": {"instances": ()},
     "AWS has never answered": {"instances": (), "instances_seen_at": None},
     "the instance is terminating": {"instances": (TERMINATING,)},
+    "the agent was not told the images": {"reports": {"node1": report(told=None)}},
+    "the agent knows other images": {"images": {"cpu": ("a@sha256:2",)}},
     "the pool's images are not resolved": {"images_pending": frozenset({"cpu"})},
 }
 

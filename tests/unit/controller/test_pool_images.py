@@ -59,3 +59,15 @@ async def test_an_image_that_fails_is_tried_again_and_holds_its_pool_up_for_a_mi
     registry.unknown = set()
     await images.resolve_missing()
     assert (images.of("cpu"), images.problems) == (("b@sha256:1",), {})
+
+
+async def test_after_a_change_the_old_digest_holds_until_the_new_one_is_known() -> None:
+    registry = Registry()
+    images = PoolImages(registry.resolve, lambda: NOW)
+    images.load(config(intro="a"))
+    await images.resolve_missing()
+    images.load(config(intro="a", other="b"))
+    assert images.by_pool() == {"cpu": ("a@sha256:1",), "gpu": ()}
+    await images.resolve_missing()
+    assert registry.asked == ["a", "a", "b"]
+    assert images.by_pool() == {"cpu": ("a@sha256:1", "b@sha256:1"), "gpu": ()}

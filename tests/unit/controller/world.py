@@ -92,7 +92,9 @@ def group(**changes: Any) -> Group:
     return replace(Group("swarmhub-lab-cpu", "cpu", 2, 0, 5, hooks), **changes)
 
 
-def report(number: int = 1, *, at: datetime | None = None, **changes: Any) -> ReceivedReport:
+def report(
+    number: int = 1, *, at: datetime | None = None, told: tuple[str, ...] | None = (), **changes: Any
+) -> ReceivedReport:
     values: dict[str, Any] = {
         "agent_version": "1",
         "instance_id": f"i-{number}",
@@ -101,7 +103,7 @@ def report(number: int = 1, *, at: datetime | None = None, **changes: Any) -> Re
         "checks": GOOD,
         **changes,
     }
-    return ReceivedReport(Report(**values), at or ago(5))
+    return ReceivedReport(Report(**values), at or ago(5), told)
 
 
 def spot(in_seconds: float = 120) -> Notice:
