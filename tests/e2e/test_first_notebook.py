@@ -122,7 +122,7 @@ def test_a_wrong_password_is_told_so_and_starts_nothing(page: Page) -> None:
 
 
 def _typed(page: Page, text: str) -> bool:
-    """Types into the first cell; False if JupyterLab then took it away, as it does while a notebook is still loading."""
+    """Types into the first cell; False if JupyterLab took it away again, as it does while it still loads."""
     cell = page.locator(".jp-Notebook .jp-Cell .cm-content").first
     cell.click()
     page.keyboard.press("Control+a")
