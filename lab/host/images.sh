@@ -57,6 +57,7 @@ build_images() {
     build_image registry $images/registry/Dockerfile "" $images/registry
     build_image notebook $images/notebook/Dockerfile "" requirements/notebook.txt
     build_image proxy $images/proxy/Dockerfile ""
+    build_image anchor $images/anchor/Dockerfile ""
     build_image hub $images/hub/Dockerfile "" requirements/hub.txt pyproject.toml LICENSE agent swarmhub
     build_image cloud $images/cloud/Dockerfile "" requirements/cloud.txt lab/__init__.py lab/cloud
     build_image worker $images/instance/Dockerfile worker ami agent requirements/agent.txt $images/instance
