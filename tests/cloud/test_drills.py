@@ -117,9 +117,7 @@ def ended_hook(instance_id: str, transition: str) -> dict[str, object] | None:
     )
 
 
-def test_spot_reclaim_moves_four_servers_without_a_gap(
-    scene: Scene, record_property: Callable[..., None]
-) -> None:
+def test_spot_reclaim_moves_four_servers_without_a_gap(scene: Scene) -> None:
     before = {worker.id for worker in workers()}
     with ExitStack() as stack:
         probers = [stack.enter_context(Prober(student)) for student in scene.students]
@@ -138,7 +136,7 @@ def test_spot_reclaim_moves_four_servers_without_a_gap(
         time.sleep(3)
         failed = [prober.failed_seconds() for prober in probers]
         assert all(prober.answering_since(time.monotonic() - 3) for prober in probers)
-    record_property("seconds", took)
+    assert all(len(prober.samples) > 20 for prober in probers)
     print(f"spot drill: {took}, failed seconds per server {[round(s, 2) for s in failed]}")
     assert max(failed) <= MOST_FAILED_SECONDS, failed
     assert_files_are_intact(scene)
@@ -180,7 +178,6 @@ def test_asg_scale_in_completes_the_hook_when_the_node_is_empty(scene: Scene) ->
 
 
 def test_hard_kill_brings_servers_back_and_removes_the_ghost(scene: Scene) -> None:
-    killed = time.monotonic()
     with ExitStack() as stack:
         probers = [stack.enter_context(Prober(student)) for student in scene.students]
         control(scene.instance_id, "kill")
@@ -197,13 +194,9 @@ def test_hard_kill_brings_servers_back_and_removes_the_ghost(scene: Scene) -> No
             }
         )
         time.sleep(2)
-        back_after = [
-            max((end for begin, end, ok in prober.samples if not ok), default=killed) - killed
-            for prober in probers
-        ]
-    print(
-        f"hard kill drill: {took}, last failed request per server after {[round(s, 1) for s in back_after]} s"
-    )
+        back_after = [prober.seconds_until_back(killed) for prober in probers]
+    print(f"hard kill drill: {took}, each server back after {[round(s, 1) for s in back_after]} s")
+    assert min(back_after) > 0, "the machine was killed and nobody noticed: the drill drilled nothing"
     assert max(back_after) <= 20, back_after
     assert_files_are_intact(scene)
 

@@ -75,14 +75,13 @@ class Student:
         server = self.servers().get("")
         return bool(server and server["ready"])
 
-    def answers(self) -> bool:
+    def answers(self, timeout: float = 2) -> bool:
+        """Whether the server itself answers within ``timeout`` seconds."""
         try:
-            return (
-                self.session.get(f"{self.url}/api/status", timeout=2, allow_redirects=False).status_code
-                == 200
-            )
+            answer = self.session.get(f"{self.url}/api/status", timeout=timeout, allow_redirects=False)
         except requests.RequestException:
             return False
+        return answer.status_code == 200
 
     def write(self, path: str, text: str) -> None:
         answer = self.session.put(
@@ -166,6 +165,8 @@ class Prober:
     """Asks a student's server every 0.2 s through the proxy, and knows for how long it did not answer."""
 
     INTERVAL = 0.2
+    TIMEOUT = 1.0
+    """Seconds; a request into the void must not hide that the server is back."""
 
     def __init__(self, student: Student) -> None:
         self.student = student
@@ -184,7 +185,7 @@ class Prober:
     def _run(self) -> None:
         while not self._stop.is_set():
             begin = time.monotonic()
-            ok = self.student.answers()
+            ok = self.student.answers(self.TIMEOUT)
             self.samples.append((begin, time.monotonic(), ok))
             self._stop.wait(max(0.0, self.INTERVAL - (time.monotonic() - begin)))
 
@@ -197,6 +198,15 @@ class Prober:
             elif ok and since is not None:
                 total, since = total + end - since, None
         return total if since is None else total + time.monotonic() - since
+
+    def seconds_until_back(self, moment: float) -> float:
+        """From ``moment`` (monotonic) to the end of the first answer after the last failure; 0: no failure."""
+        samples = list(self.samples)
+        last_failure = max((begin for begin, _, ok in samples if not ok), default=None)
+        if last_failure is None:
+            return 0.0
+        answered = [end for begin, end, ok in samples if ok and begin > last_failure]
+        return min(answered, default=float("inf")) - moment
 
     def answering_since(self, moment: float) -> bool:
         """Whether a request that began after ``moment`` (monotonic) was answered."""
