@@ -200,7 +200,7 @@ class Prober:
         return total if since is None else total + time.monotonic() - since
 
     def seconds_until_back(self, moment: float) -> float:
-        """From ``moment`` (monotonic) to the end of the first answer after the last failure; 0: no failure."""
+        """From ``moment`` (monotonic) to the first answer after the last failure; 0 if none failed."""
         samples = list(self.samples)
         last_failure = max((begin for begin, _, ok in samples if not ok), default=None)
         if last_failure is None:
