@@ -72,11 +72,13 @@ install_plugin() { # compose|buildx
         "Install Docker's $plugin plugin yourself and run make up again."
 }
 
+# debian_mirror: where this machine's own packages come from; empty where no source is Debian's.
 debian_mirror() {
-    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
+    # Not every one of these files is there on every machine, which is no failure.
+    { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true; } |
         awk '$1 == "URIs:" {print $2}
              $1 == "deb" {for (i = 2; i <= NF; i++) if ($i ~ /^https?:/) {print $i; next}}' |
-        grep -E '/debian/?$' | head -n 1
+        awk '/\/debian\/?$/ && !found {print; found = 1}'
 }
 
 # Debian 12 has no compose 2; Debian 13's plugins are static programs that run there too.
