@@ -101,7 +101,7 @@ def _summary(loaded: Config) -> str:
 
 
 def _details(loaded: Config) -> str:
-    pools = [f"pool {name}: group {pool.asg}" for name, pool in loaded.pools.items()]
+    pools = [f"pool {name}: {pool.title or name}" for name, pool in loaded.pools.items()]
     courses = [
         f"course {name}: pool {course.pool}, image {course.image}" for name, course in loaded.courses.items()
     ]

@@ -100,14 +100,9 @@ class StorageConfig(_Model):
 
 
 class PoolConfig(_Model):
-    """One kind of machine: an Auto Scaling group."""
+    """One kind of machine: an Auto Scaling group, found by its tags swarmhub:hub and swarmhub:pool."""
 
-    title: str = Field(default="", description="What people read.", examples=["Ordinary machines"])
-    asg: str = Field(
-        default="",
-        description="Name of the Auto Scaling group; default swarmhub-<hub>-<pool>.",
-        examples=["swarmhub-lab-cpu"],
-    )
+    title: str = Field(default="", description="What `swarmhub config show` says of it.", examples=["Two small spot machines"])
 
 
 class CourseConfig(_Model):
@@ -153,14 +148,10 @@ class Config(_Model):
         if not isinstance(data, dict):
             return data
         filled = dict(data)
-        hub, pools, courses = (_mapping(data, key) for key in ("hub", "pools", "courses"))
-        filled["pools"] = data.get("pools") and {
-            name: {"asg": f"swarmhub-{hub.get('name')}-{name}", **pool} if isinstance(pool, dict) else pool
-            for name, pool in pools.items()
-        }
+        courses = _mapping(data, "courses")
         if courses:
             filled.setdefault("default_course", str(next(iter(courses))))
-        return {key: value for key, value in filled.items() if key in data or value}
+        return filled
 
 
 def load_config(path: str | Path) -> Config:

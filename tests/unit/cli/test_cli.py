@@ -127,5 +127,5 @@ def test_show_fills_the_defaults_in(tmp_path: Path) -> None:
     file = tmp_path / "swarmhub.yaml"
     file.write_text(GOOD)
     shown = json.loads(run("config", "show", "--json", str(file)).output)
-    assert shown["pools"]["cpu"]["asg"] == "swarmhub-lab-cpu"
+    assert shown["default_course"] == "intro"
     assert "course intro: pool cpu, image a:1" in run("config", "show", str(file)).output

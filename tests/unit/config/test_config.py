@@ -47,7 +47,6 @@ def test_a_minimal_file_is_filled_with_defaults(load: Load) -> None:
     assert config.network.name == "notebooks"
     assert config.network.subnet == IPv4Network("10.64.0.0/20")
     assert config.storage.model_dump() == {"root": "/srv/swarmhub", "first_uid": 20000, "gid": 100}
-    assert config.pools["cpu"].asg == "swarmhub-lab-cpu"
     assert config.default_course == "intro"
     course = config.courses["intro"]
     assert (course.memory, course.memory_reservation) == (2**30, 2**28)
@@ -55,9 +54,9 @@ def test_a_minimal_file_is_filled_with_defaults(load: Load) -> None:
 
 
 def test_what_the_file_says_wins_over_defaults(load: Load) -> None:
-    text = MINIMAL.replace("cpu: {}", "cpu: {asg: mine}") + "    memory: 1.5G\nseats: 30\n"
+    text = MINIMAL.replace("cpu: {}", "cpu: {title: Mine}") + "    memory: 1.5G\nseats: 30\n"
     config = load(text)
-    assert config.pools["cpu"].asg == "mine"
+    assert config.pools["cpu"].title == "Mine"
     assert config.courses["intro"].memory == 3 * 2**29
     assert config.seats == 30
 
