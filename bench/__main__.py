@@ -1,7 +1,7 @@
 """``make bench``: seconds until N light servers started at once are all ready; ours, stock and the raw floor.
 
-The two hubs run side by side from one configuration that differs only in the spawner; the raw floor makes the same
-services with nothing in between. All three take turns on the same swarm. What counts is the ratio.
+Both hubs run from one configuration that differs in the spawner only; the raw floor makes equal services with
+nothing in between. All three take turns on the same swarm. What counts is the ratio.
 """
 
 from __future__ import annotations
@@ -59,13 +59,17 @@ class Bench:
         )
 
 
+def environment_options(environment: dict[str, str]) -> list[str]:
+    return [part for key, value in environment.items() for part in ("--env", f"{key}={value}")]
+
+
 def create_service(name: str, image: str, environment: dict[str, str], *arguments: str) -> None:
     """A service on the manager; ``arguments``: options, ``--`` and the command."""
     split = arguments.index("--") if "--" in arguments else len(arguments)
     manager(
         "docker", "service", "create", "--detach", "--name", name, "--network", "notebooks",
         "--constraint", "node.role==manager", "--endpoint-mode", "dnsrr",
-        *(part for key, value in environment.items() for part in ("--env", f"{key}={value}")),
+        *environment_options(environment),
         *arguments[:split], image, *arguments[split + 1 :],
     )  # fmt: skip
 
@@ -126,11 +130,21 @@ def seconds_with_hub(api: str, token: str, count: int) -> float:
 
 
 def seconds_raw(bench: Bench, count: int) -> float:
-    container = manager("docker", "ps", "-q", "-f", "label=com.docker.swarm.service.name=swarmhub_hub").strip()
-    environment = [part for key, value in bench.environment.items() for part in ("--env", f"{key}={value}")]
+    """Measured in the hub's container, which has docker-py and reaches the servers."""
+    hub_container = "label=com.docker.swarm.service.name=swarmhub_hub"
+    container = manager("docker", "ps", "-q", "-f", hub_container).strip()
+    environment = environment_options(bench.environment)
     program = (HERE / "raw_floor.py").read_text()
     printed = manager(
-        "docker", "exec", *environment, container, "python", "-c", program, str(count), timeout=DEADLINE_S + 30
+        "docker",
+        "exec",
+        *environment,
+        container,
+        "python",
+        "-c",
+        program,
+        str(count),
+        timeout=DEADLINE_S + 30,
     )
     return float(printed)
 
@@ -160,10 +174,12 @@ def _answers(url: str) -> bool:
 
 
 @click.command()
-@click.option("--counts", default="1,10,30", show_default=True, help="How many servers at once, one run each.")
+@click.option(
+    "--counts", default="1,10,30", show_default=True, help="How many servers at once, one run each."
+)
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def main(counts: str, as_json: bool) -> None:
-    """Start N light servers at once: swarmhub's spawner, stock dockerspawner, and Swarm with nothing in between."""
+    """Start N light servers at once: our spawner, stock dockerspawner, and Swarm with nothing in between."""
     try:
         status()
     except AssertionError:
@@ -183,7 +199,8 @@ def main(counts: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(results))
         return
-    print(f"{'servers at once':>15} {'raw s':>8} {'ours s':>8} {'stock s':>8} {'ours/raw':>9} {'stock/raw':>10}")
+    header = ("servers at once", "raw s", "ours s", "stock s", "ours/raw", "stock/raw")
+    print("{:>15} {:>8} {:>8} {:>8} {:>9} {:>10}".format(*header))
     for number in numbers:
         raw, ours, stock = (results[who][number] for who in ("raw", "ours", "stock"))
         print(f"{number:>15} {raw:>8.1f} {ours:>8.1f} {stock:>8.1f} {ours / raw:>9.2f} {stock / raw:>10.2f}")
@@ -192,7 +209,7 @@ def main(counts: str, as_json: bool) -> None:
 def _wait_until_idle_servers() -> None:
     def idle() -> bool:
         listed = manager("docker", "service", "ls", "--format", "{{.Name}}")
-        return not [name for name in listed.split() if "bench" in name and name not in ("bench_hub", "bench_proxy")]
+        return not [name for name in listed.split() if "bench" in name and not name.startswith("bench_")]
 
     eventually("the earlier round is gone", idle, seconds=120, every=0.5)
     time.sleep(3)

@@ -1,4 +1,4 @@
-"""A server that answers every request at once: Swarm and the spawner are measured with it, not JupyterLab's own start."""
+"""A server that answers at once: with it Swarm and the spawner are measured, not JupyterLab's own start."""
 
 import http.server
 
@@ -9,8 +9,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
-
-    do_HEAD = do_GET
 
     def log_message(self, *_: object) -> None:
         return

@@ -41,12 +41,13 @@ def addresses(api: docker.APIClient) -> dict[str, str]:
     }
 
 
-def accepts(address: str) -> bool:
+def accepting(service: str, address: str) -> str | None:
+    """The service's id if its server accepts connections."""
     try:
         socket.create_connection((address, 8888), timeout=1).close()
     except OSError:
-        return False
-    return True
+        return None
+    return service
 
 
 def main(count: int) -> None:
@@ -59,8 +60,9 @@ def main(count: int) -> None:
                 sys.exit(f"{len(waiting)} of {count} services did not come within {DEADLINE_S} s")
             known = addresses(api)
             candidates = [service for service in waiting if service in known]
-            up = pool.map(lambda service: (service, accepts(known[service])), candidates)
-            waiting -= {service for service, ok in up if ok}
+            waiting.difference_update(
+                pool.map(accepting, candidates, [known[service] for service in candidates])
+            )
             time.sleep(0.05)
     print(time.monotonic() - begin)
     for service in api.services(filters={"label": "org.swarmhub.bench=raw"}):

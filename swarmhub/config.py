@@ -102,7 +102,9 @@ class StorageConfig(_Model):
 class PoolConfig(_Model):
     """One kind of machine: an Auto Scaling group, found by its tags swarmhub:hub and swarmhub:pool."""
 
-    title: str = Field(default="", description="What `swarmhub config show` says of it.", examples=["Two small spot machines"])
+    title: str = Field(
+        default="", description="What `swarmhub config show` says.", examples=["Small machines"]
+    )
 
 
 class CourseConfig(_Model):

@@ -31,6 +31,7 @@ from tests.support.students import Prober, Student
 
 SERVERS_ON_THE_WORKER = 4
 MOST_FAILED_SECONDS = 3.0
+Measured = Callable[[str], None]
 
 
 @dataclass
@@ -72,6 +73,13 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     for student in students:
         student.stop()
     eventually("two active workers again", lambda: len(active_workers()) == 2, seconds=240, every=1)
+
+
+def rounded(numbers: dict[str, float] | list[float]) -> str:
+    """For the summary: seconds with one digit."""
+    if isinstance(numbers, dict):
+        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in numbers.items())
+    return " ".join(f"{seconds:.1f}" for seconds in numbers)
 
 
 def wait_for_all(waits: dict[str, tuple[Callable[[], object], float]]) -> dict[str, float]:
@@ -117,7 +125,7 @@ def ended_hook(instance_id: str, transition: str) -> dict[str, object] | None:
     )
 
 
-def test_spot_reclaim_moves_four_servers_without_a_gap(scene: Scene) -> None:
+def test_spot_reclaim_moves_four_servers_without_a_gap(scene: Scene, measured: Measured) -> None:
     before = {worker.id for worker in workers()}
     with ExitStack() as stack:
         probers = [stack.enter_context(Prober(student)) for student in scene.students]
@@ -137,7 +145,7 @@ def test_spot_reclaim_moves_four_servers_without_a_gap(scene: Scene) -> None:
         failed = [prober.failed_seconds() for prober in probers]
         assert all(prober.answering_since(time.monotonic() - 3) for prober in probers)
     assert all(len(prober.samples) > 20 for prober in probers)
-    print(f"spot drill: {took}, failed seconds per server {[round(s, 2) for s in failed]}")
+    measured(f"{rounded(took)}; failed seconds per server: {rounded(failed)}")
     assert max(failed) <= MOST_FAILED_SECONDS, failed
     assert_files_are_intact(scene)
     hook = eventually("the hook has ended", lambda: ended_hook(scene.instance_id, "terminating"), seconds=20)
@@ -151,7 +159,7 @@ def test_spot_reclaim_moves_four_servers_without_a_gap(scene: Scene) -> None:
         manager("docker", "node", "update", "--availability", "active", survivor)
 
 
-def test_asg_scale_in_completes_the_hook_when_the_node_is_empty(scene: Scene) -> None:
+def test_asg_scale_in_completes_the_hook_when_the_node_is_empty(scene: Scene, measured: Measured) -> None:
     before = {worker.id for worker in workers()}
     with ExitStack() as stack:
         probers = [stack.enter_context(Prober(student)) for student in scene.students]
@@ -165,8 +173,8 @@ def test_asg_scale_in_completes_the_hook_when_the_node_is_empty(scene: Scene) ->
         completed_after = time.monotonic() - empty
         time.sleep(2)
         failed = [prober.failed_seconds() for prober in probers]
-    print(
-        f"scale-in drill: hook {completed_after:.1f} s after empty, failed {[round(s, 2) for s in failed]} s"
+    measured(
+        f"hook completed {completed_after:.1f} s after empty; failed seconds per server: {rounded(failed)}"
     )
     assert hook["ended_by"] == "completed"
     assert completed_after <= 5
@@ -177,7 +185,7 @@ def test_asg_scale_in_completes_the_hook_when_the_node_is_empty(scene: Scene) ->
     eventually("a replacement is active", lambda: replacement_is_active(before), seconds=180, every=1)
 
 
-def test_hard_kill_brings_servers_back_and_removes_the_ghost(scene: Scene) -> None:
+def test_hard_kill_brings_servers_back_and_removes_the_ghost(scene: Scene, measured: Measured) -> None:
     with ExitStack() as stack:
         probers = [stack.enter_context(Prober(student)) for student in scene.students]
         control(scene.instance_id, "kill")
@@ -195,7 +203,7 @@ def test_hard_kill_brings_servers_back_and_removes_the_ghost(scene: Scene) -> No
         )
         time.sleep(2)
         back_after = [prober.seconds_until_back(killed) for prober in probers]
-    print(f"hard kill drill: {took}, each server back after {[round(s, 1) for s in back_after]} s")
+    measured(f"{rounded(took)}; seconds until each server was back: {rounded(back_after)}")
     assert min(back_after) > 0, "the machine was killed and nobody noticed: the drill drilled nothing"
     assert max(back_after) <= 20, back_after
     assert_files_are_intact(scene)

@@ -51,7 +51,9 @@ def controller_answers() -> bool:
         return False
 
 
-def test_a_kernels_counter_loses_no_beat_while_hub_controller_and_agent_restart(student: Student) -> None:
+def test_a_kernels_counter_loses_no_beat_while_hub_controller_and_agent_restart(
+    student: Student, measured: Callable[[str], None]
+) -> None:
     student.start()
     member = next(m for m in status()["members"] if m["node_id"] == node_of_server(student.name))
     worker = f"swarmhub-{member['instance']}"
@@ -84,6 +86,7 @@ def test_a_kernels_counter_loses_no_beat_while_hub_controller_and_agent_restart(
     assert failures == []
     assert [beat for _, beat in arrivals] == list(range(BEATS))
     longest = max(later - earlier for (earlier, _), (later, _) in itertools.pairwise(arrivals))
+    measured(f"{len(arrivals)} of {BEATS} beats, at most {longest:.1f} s between two")
     assert longest < 2.5, f"a beat came {longest:.1f} s after the one before it"
     assert on_instance(worker, "systemctl", "show", "-P", "MainPID", "swarmhub-agent").strip() != agent_before
     assert student.is_ready(), "the restarted hub has forgotten a running server"
