@@ -26,7 +26,7 @@ check: venv ## format, lint, types and unit tests: under a minute, no Docker
 	@shellcheck --external-sources $(scripts)
 	@$(python) -m pytest --quiet tests/unit
 
-bench: venv ## measure starting servers: ours, stock dockerspawner and the raw swarm in one run
+bench: venv ## measure starting servers on the running local cloud: ours, stock dockerspawner, raw swarm
 	@$(python) -m bench
 
 docs: venv ## write the reference pages from the code
