@@ -14,8 +14,10 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     die "Python 3.11 or newer is needed; this is $(python3 --version)." "Debian 12, Ubuntu 24.04 and later have it."
 
 say "installing the test and lint tools into .venv"
+# python3 may be that of .venv itself, activated and about to go.
+python=$(python3 -c 'import sys; print(sys._base_executable)')
 rm -rf .venv
-python3 -m venv .venv
+"$python" -m venv .venv
 quietly pip .venv/bin/pip install --disable-pip-version-check --quiet --require-hashes --requirement requirements/dev.txt
 quietly pip-swarmhub .venv/bin/pip install --disable-pip-version-check --quiet --no-deps --editable agent --editable .
 printf '%s' "$wanted" >"$stamp"
