@@ -48,7 +48,7 @@ def test_no_process_is_left() -> None:
 def test_no_network_namespace_is_left() -> None:
     """Every namespace that Docker holds belongs to a container that still runs (of somebody else).
 
-    Held means mounted: a running engine removes the empty files of those it let go once a minute. ``default`` is
+    """Every namespace that Docker holds belongs to a container (of somebody else) that still runs.
     the machine's own.
     """
     mounts = Path("/proc/mounts").read_text().splitlines()
