@@ -66,7 +66,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     def port(variable: str, default: int) -> int:
         def convert(text: str) -> int:
             value = int(text)
-            if not 1 <= value <= 65535:  # noqa: PLR2004
+            if not 1 <= value <= 65535:  # noqa: PLR2004 - TCP ports
                 raise ValueError
             return value
 

@@ -79,14 +79,14 @@ async def serve(
     images.load(live.config)
     journal = Journal(environment.state / "controller" / "journal.jsonl", now)
     # Poll, executor and controller wake each other; the lambdas look the controller up when it is there.
-    poll = CloudPoll(cloud, lambda: controller.claimed(), lambda: controller.wake())  # noqa: PLW0108
+    poll = CloudPoll(cloud, lambda: controller.claimed(), lambda: controller.wake())  # noqa: PLW0108 - made below
     executor = Executor(
         swarm=swarm,
         cloud=cloud,
         journal=journal,
         clock=now,
         cloud_changed=poll.soon,
-        swarm_changed=lambda: controller.wake(),  # noqa: PLW0108
+        swarm_changed=lambda: controller.wake(),  # noqa: PLW0108 - made below
     )
     controller = Controller(
         hub=hub,
