@@ -15,7 +15,7 @@ CONTROL = "http://127.0.0.1:8090"
 HUB = "http://127.0.0.1:8000"
 
 
-def run(*command: str, timeout: float = 60, check: bool = True) -> str:
+def run(*command: str, timeout: float = 60, check: bool = True, stdin: str = "") -> str:
     """The command's standard output; with ``check`` a failure raises with what it printed."""
     done = subprocess.run(
         command,
@@ -23,7 +23,7 @@ def run(*command: str, timeout: float = 60, check: bool = True) -> str:
         timeout=timeout,
         capture_output=True,
         text=True,
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         check=False,
     )
     if check and done.returncode != 0:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import requests
 from websockets.sync.client import ClientConnection, connect
@@ -18,10 +19,23 @@ from tests.support.local_cloud import HUB, REPOSITORY
 from tests.support.polling import eventually
 
 
-def admin() -> requests.Session:
-    session = requests.Session()
-    session.headers["Authorization"] = f"token {(REPOSITORY / 'var/api-token').read_text().strip()}"
-    return session
+@dataclass(frozen=True)
+class Hub:
+    """A hub and its operator's token."""
+
+    url: str
+    token: str
+
+    def admin(self) -> requests.Session:
+        """A session with every right."""
+        session = requests.Session()
+        session.headers["Authorization"] = f"token {self.token}"
+        return session
+
+
+def local_hub() -> Hub:
+    """The local cloud's hub."""
+    return Hub(HUB, (REPOSITORY / "var/api-token").read_text().strip())
 
 
 @dataclass
@@ -29,25 +43,39 @@ class Student:
     """One hub user with a token; ``start`` and ``stop`` go through the hub's API as its pages do."""
 
     name: str
+    hub: Hub
+    server: str = ""
     session: requests.Session = field(default_factory=requests.Session)
 
     @classmethod
-    def create(cls, name: str) -> Student:
-        operator = admin()
-        answer = operator.post(f"{HUB}/hub/api/users/{name}", timeout=10)
+    def create(cls, name: str, *, server: str = "", hub: Hub | None = None) -> Student:
+        student = cls(name, hub or local_hub(), server)
+        operator = student.hub.admin()
+        answer = operator.post(student.api, timeout=10)
         assert answer.status_code in (201, 409), answer.text
-        answer = operator.post(f"{HUB}/hub/api/users/{name}/tokens", json={"note": "tests"}, timeout=10)
+        answer = operator.post(f"{student.api}/tokens", json={"note": "tests"}, timeout=10)
         assert answer.ok, answer.text
-        student = cls(name)
         student.session.headers["Authorization"] = f"token {answer.json()['token']}"
         return student
 
     @property
+    def api(self) -> str:
+        """The user in the hub's API."""
+        return f"{self.hub.url}/hub/api/users/{quote(self.name, safe='')}"
+
+    @property
+    def server_api(self) -> str:
+        """The server in the hub's API."""
+        return f"{self.api}/servers/{quote(self.server, safe='')}" if self.server else f"{self.api}/server"
+
+    @property
     def url(self) -> str:
-        return f"{HUB}/user/{self.name}"
+        """The server behind the proxy."""
+        base = f"{self.hub.url}/user/{quote(self.name, safe='@~')}"
+        return f"{base}/{quote(self.server, safe='@~')}" if self.server else base
 
     def request_start(self, **options: Any) -> None:
-        answer = self.session.post(f"{HUB}/hub/api/users/{self.name}/server", json=options, timeout=60)
+        answer = self.session.post(self.server_api, json=options, timeout=60)
         assert answer.status_code in (201, 202), f"{answer.status_code} {answer.text}"
 
     def wait_until_ready(self, seconds: float = 120) -> None:
@@ -59,20 +87,23 @@ class Student:
         self.wait_until_ready(seconds)
 
     def stop(self, seconds: float = 60) -> None:
-        answer = self.session.delete(f"{HUB}/hub/api/users/{self.name}/server", timeout=60)
+        answer = self.session.delete(self.server_api, timeout=60)
         assert answer.status_code in (202, 204, 404), f"{answer.status_code} {answer.text}"
         eventually(
-            f"server of {self.name} is stopped", lambda: not self.servers(), seconds=seconds, every=0.5
+            f"server of {self.name} is stopped",
+            lambda: self.server not in self.servers(),
+            seconds=seconds,
+            every=0.5,
         )
 
     def servers(self) -> dict[str, Any]:
-        answer = self.session.get(f"{HUB}/hub/api/users/{self.name}", timeout=30)
+        answer = self.session.get(self.api, timeout=30)
         assert answer.ok, answer.text
         found: dict[str, Any] = answer.json()["servers"]
         return found
 
     def is_ready(self) -> bool:
-        server = self.servers().get("")
+        server = self.servers().get(self.server)
         return bool(server and server["ready"])
 
     def answers(self, timeout: float = 2) -> bool:

@@ -1,12 +1,14 @@
 """Names are always valid and never shared."""
 
+import random
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmhub.spawner.names import home_slug, service_name
+from swarmhub.spawner.names import MAX_NAME, home_slug, service_name
+from tests.support.names import any_text
 
 hubs = st.from_regex(r"[a-z][a-z0-9-]{0,19}", fullmatch=True)
 words = st.text(max_size=90)
@@ -27,6 +29,14 @@ def test_a_home_slug_is_valid_whatever_the_user_is_called(user: str) -> None:
 @given(st.tuples(hubs, words, words), st.tuples(hubs, words, words))
 def test_two_servers_never_share_a_name(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
     assert (service_name(*one) == service_name(*other)) is (one == other)
+
+
+def test_ten_thousand_random_users_and_servers_have_ten_thousand_names() -> None:
+    source = random.Random(3)
+    owners = {(any_text(source, 100), any_text(source, 40)) for _ in range(10_000)}
+    names = {service_name("lab", user, server) for user, server in owners}
+    assert len(names) == len(owners)
+    assert max(map(len, names)) <= MAX_NAME
 
 
 @given(words, words)
