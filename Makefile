@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .PHONY: help up down test check bench docs lock venv
 
-scripts := lab/up lab/down lab/reclaim lab/test lab/collect-logs lab/host/*.sh ami/provision/*.sh ami/files/manager/manager-up ami/files/manager/swarmhub requirements/lock .ci/run
+scripts := lab/up lab/down lab/reclaim lab/test lab/collect-logs lab/host/*.sh ami/provision/*.sh ami/files/manager/manager-up ami/files/manager/swarmhub requirements/lock tests/stock/run .ci/run
 python := .venv/bin/python
 
 help: ## show this help

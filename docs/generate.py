@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import builtins
 import inspect
 import re
 import sys
@@ -15,12 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 from swarmhub_agent import main as agent_main
 from swarmhub_agent import settings as agent_settings
 
@@ -33,11 +34,25 @@ NOTE = (
 )
 
 DERIVED_DEFAULTS = {
-    ("PoolConfig", "asg"): "`swarmhub-<hub>-<pool>`",
     ("Config", "default_course"): "the first course",
+    ("CourseConfig", "image"): "**required** without `images`",
+    ("CourseConfig", "shared_memory"): "half the memory",
+    ("SizeConfig", "pool"): "the course's",
+    ("SizeConfig", "relax_after"): "the course's",
+    ("StorageConfig", "quota"): "`none`",
 }
 """Defaults that the model fills in from other values, as its field descriptions say."""
-WORDS = {"_absolute": "an absolute path", "_image": "an image reference"}
+WORDS = {
+    "_absolute": "an absolute path",
+    "_absolute_if_any": "an absolute path",
+    "_absolute_template": "an absolute path with fields",
+    "_image": "an image reference",
+    "_relative_folder": "a path below `storage.root`",
+    "_relative_template": "a path below `storage.root`, with fields",
+    "_target": "an absolute path with fields",
+    "parse_quota": "a size, or `none`",
+    "parse_size": "a size, at least 1M",
+}
 """What a validator of ``swarmhub.config`` makes of a text."""
 UNITS = (("T", 2**40), ("G", 2**30), ("M", 2**20))
 
@@ -70,18 +85,25 @@ def configuration_page() -> str:
         "one a letter.",
         "The smallest file:",
         "```yaml\n" + EXAMPLE + "```",
+        "A file with much of what there is:",
+        "```yaml\n" + FULL_EXAMPLE + "```",
+        "Who may have what: a course, image, size or answer with `allowed_groups` or `allowed_roles` is for "
+        "people in one of those JupyterHub groups, or with one of those roles; with neither it is for "
+        "everybody. Who is not offered something cannot get it through the API or a link either.",
+        "A link may choose: `/hub/spawn?opt-course=python&opt-image=py313&opt-size=small&"
+        "opt-option:editor=lab` (JupyterHub 5: without `opt-`). Through the API the same is "
+        '`{"course": "python", "image": "py313", "size": "small", "options": {"editor": "lab"}}`.',
     ]
     for heading, path, model in _sections():
         sections += [f"## {heading}", _code(inspect.getdoc(model) or ""), _fields_table(path, model)]
     sections += [
         "## Seats and the network",
-        "Every server has an address of `network.subnet`. "
-        f"{config.addresses_needed(1) - config.INFRASTRUCTURE_ADDRESSES} addresses are counted for each "
-        f"seat (a server, its "
-        "successor while it moves, and a share for the nodes) and "
-        f"{config.INFRASTRUCTURE_ADDRESSES} for hub, proxy, controller and gateway. A file whose `seats` do "
-        f"not fit is "
-        f"refused. The default network has room for {_most_seats()} seats.",
+        "Every server has an address of `network.subnet`, or of one of `more_networks`. "
+        f"{config.addresses_needed(1) - config.INFRASTRUCTURE_ADDRESSES} addresses are counted for each seat "
+        "(a server, its successor while it moves, and a share for the nodes; that share once for each "
+        f"network) and {config.INFRASTRUCTURE_ADDRESSES} of each network for hub, proxy, controller and "
+        "gateway. A file whose `seats` do not fit is refused. The default network has room for "
+        f"{config.most_seats(config.NetworkConfig().subnet.num_addresses)} seats.",
         "## Beside it: `jupyterhub_extra.py`",
         "JupyterHub's own settings, in the same folder, if you need any: authenticator, admins, templates. "
         "It is read last, so "
@@ -103,23 +125,86 @@ courses:
 """
 
 
+FULL_EXAMPLE = """\
+hub:
+  name: lab
+  title: Physics lab
+storage:
+  root: /srv/swarmhub
+  skeleton: skeleton
+  quota: 10G
+pools:
+  cpu: {title: Small machines}
+  gpu: {title: Machines with a graphics card}
+folders:
+  data:
+    title: Course data
+    path: courses/{course}/data
+    target: /home/jovyan/data
+    gid: 30001
+    write: [teachers]
+registries:
+  123456789012.dkr.ecr.eu-central-1.amazonaws.com: {kind: ecr}
+courses:
+  intro:
+    title: Introduction
+    image: registry:5000/swarmhub/notebook:latest
+    pool: cpu
+    memory: 1G
+    cpu: 2
+  python:
+    title: Python for scientists
+    description: Mondays, room 5
+    allowed_groups: [python-2026]
+    pool: cpu
+    prefer: {disk: nvme}
+    relax_after: 60
+    images:
+      py313: {title: Python 3.13, image: "registry:5000/python:3.13", default: true}
+      py312:
+        title: Python 3.12
+        image: registry:5000/python:3.12
+        deprecated: Python 3.12 goes in March; take 3.13
+      py311: {redirect: py312, message: Python 3.11 is gone; you have 3.12.}
+    sizes:
+      small: {title: Small, memory: 1G, cpu: 1, default: true}
+      gpu: {title: With a graphics card, memory: 8G, cpu: 4, pool: gpu, resources: {gpu: 1}}
+    options:
+      editor:
+        title: Editor
+        choices:
+          lab: {title: JupyterLab, default: true}
+          vscode: {title: VS Code, env: {JUPYTERHUB_DEFAULT_URL: /vscode}}
+    folders: [data]
+    mounts:
+      - {source: "/srv/swarmhub/results/{user}", target: /mnt/results, read_only: false}
+"""
+
+
 def _sections() -> Iterator[tuple[str, str, type[BaseModel]]]:
     """(heading, path of the keys, model), top level first."""
     yield "Top level", "", config.Config
-    for name, field in config.Config.model_fields.items():
-        model, by_name = _model_in(field.annotation)
-        if model is not None:
-            path = f"{name}.<name>." if by_name else f"{name}."
-            yield f"`{path.rstrip('.')}`", path, model
+    yield from _sections_of("", config.Config)
 
 
-def _model_in(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
-    """The model a field holds, and whether it holds one by name."""
+def _sections_of(path: str, model: type[BaseModel]) -> Iterator[tuple[str, str, type[BaseModel]]]:
+    for name, field in model.model_fields.items():
+        inner, suffix = _model_in(field.annotation)
+        if inner is not None:
+            here = f"{path}{name}{suffix}."
+            yield f"`{here.rstrip('.')}`", here, inner
+            yield from _sections_of(here, inner)
+
+
+def _model_in(annotation: Any) -> tuple[type[BaseModel] | None, str]:
+    """The model a field holds, and what stands after the field's key: a name, an index, or nothing."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation, False
+        return annotation, ""
     if get_origin(annotation) is dict:
-        return _model_in(get_args(annotation)[1])[0], True
-    return None, False
+        return _model_in(get_args(annotation)[1])[0], ".<name>"
+    if get_origin(annotation) is tuple:
+        return _model_in(get_args(annotation)[0])[0], "[]"
+    return None, ""
 
 
 def _fields_table(path: str, model: type[BaseModel]) -> str:
@@ -135,27 +220,45 @@ def _fields_table(path: str, model: type[BaseModel]) -> str:
 
 
 def _kind(field: FieldInfo) -> str:
-    model, by_name = _model_in(field.annotation)
+    model, suffix = _model_in(field.annotation)
     if model is not None:
-        return "a section for each name" if by_name else "a section"
-    if any(getattr(item, "func", None) is config.parse_size for item in field.metadata):
-        return "a size, at least 1M"
-    words = {str: "text", int: "a whole number", float: "a number"}
-    word = words.get(_bare(field.annotation), "an IPv4 network")
-    word = next((WORDS[name] for name in map(_validator, field.metadata) if name in WORDS), word)
-    return ", ".join([word, *_limits(field.metadata)])
+        return {"": "a section", "[]": "a list of sections"}.get(suffix, "a section for each name")
+    return _words(field.annotation, field.metadata)
+
+
+def _words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+    """A value's type and limits."""
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _words(arguments[0], [*arguments[1:], *metadata])
+    for name in map(_validator, metadata):
+        if name in WORDS:
+            return WORDS[name]
+    if get_origin(annotation) in (UnionType, Union):
+        return _words(next(argument for argument in arguments if argument is not NoneType), metadata)
+    return ", ".join([_type(annotation), *_limits(metadata)])
+
+
+def _type(annotation: Any) -> str:
+    arguments = get_args(annotation)
+    match get_origin(annotation):
+        case builtins.tuple:
+            return "a list of texts"
+        case builtins.dict:
+            return f"{_words(arguments[1]).split(',')[0]} for each name"
+        case None:
+            words = {str: "text", int: "a whole number", float: "a number", bool: "`true` or `false`"}
+            return words.get(annotation, "an IPv4 network")
+    return " or ".join(f"`{value}`" for value in arguments)  # Literal
 
 
 def _validator(item: Any) -> str:
     return getattr(getattr(item, "func", None), "__name__", "")
 
 
-def _bare(annotation: Any) -> Any:
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-
-
 def _limits(metadata: Iterable[Any]) -> Iterator[str]:
-    for item in metadata:
+    items = [part for item in metadata for part in getattr(item, "metadata", [item])]
+    for item in items:
         for attribute, word in (("gt", "more than"), ("ge", "at least"), ("le", "at most")):
             if (value := getattr(item, attribute, None)) is not None:
                 yield f"{word} {value}"
@@ -174,20 +277,15 @@ def _default(model: type[BaseModel], name: str, field: FieldInfo) -> str:
         return "**required**"
     if isinstance(field.default, BaseModel):
         return "see below"
-    if field.default is PydanticUndefined or field.default == "":
+    if field.default in ("", (), {}):
         return "empty"
-    if any(getattr(item, "func", None) is config.parse_size for item in field.metadata):
+    if "parse_size" in map(_validator, field.metadata):
         return f"`{_size(field.default)}`"
-    return f"`{field.default}`"
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
 def _size(size: int) -> str:
     return next((f"{size // factor}{unit}" for unit, factor in UNITS if size % factor == 0), str(size))
-
-
-def _most_seats() -> int:
-    addresses = config.NetworkConfig().subnet.num_addresses
-    return max(seats for seats in range(addresses) if config.addresses_needed(seats) <= addresses)
 
 
 # Commands
@@ -212,6 +310,10 @@ def commands_page() -> str:
                 (str(cli.EXIT_CONFIG), "the configuration is wrong; every problem is on standard error"),
                 ("2", "the command line is wrong"),
                 (str(cli.EXIT_CONTROLLER), "the controller does not answer"),
+                (
+                    str(cli.EXIT_AWAY),
+                    "the hub, Docker, a registry or the state folder cannot be used",
+                ),
                 ("69", "the controller's container does not run on this machine"),
             ],
         ),

@@ -18,6 +18,12 @@ from pydantic_core import ErrorDetails
 
 KeyPath = tuple[str | int, ...]
 
+_PATTERNS = {
+    r"^[a-z][a-z0-9-]*$": "small letters, digits and dashes, first a letter",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and underscores, first no digit",
+}
+"""Patterns in words."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -129,11 +135,11 @@ def _schema_problem(document: Document, model: type[BaseModel], details: ErrorDe
             message = f"{details['ctx']['error']}; got {given!r}"
         case "string_pattern_mismatch":
             pattern = details["ctx"]["pattern"]
-            message = (
-                f"must match {pattern} (small letters, digits and dashes, first a letter); got {given!r}"
-            )
+            words = f" ({_PATTERNS[pattern]})" if pattern in _PATTERNS else ""
+            message = f"must match {pattern}{words}; got {given!r}"
         case _:
-            message = f"{details['msg'].replace('Input should', 'should')}; got {given!r}"
+            words = details["msg"].replace("Input should", "should").replace("a valid tuple", "a list")
+            message = f"{words}; got {given!r}"
     return document.problem(path, message)
 
 
@@ -151,6 +157,6 @@ def _allowed_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
     for part in path:
         if isinstance(current, type) and issubclass(current, BaseModel):
             current = current.model_fields[str(part)].annotation
-        else:
-            current = get_args(current)[-1]
+        else:  # a mapping's name or a list's index
+            current = next(a for a in get_args(current) if isinstance(a, type) and issubclass(a, BaseModel))
     return list(current.model_fields)

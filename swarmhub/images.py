@@ -13,6 +13,8 @@ import requests
 from docker.errors import APIError, DockerException
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_exponential
 
+from swarmhub.registries import Credentials, RegistryError
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SERVER_ERROR = 500
 
@@ -33,14 +35,26 @@ class DistributionApi(Protocol):
         """What the registry says about an image."""
 
 
-def resolve_image(docker_api: DistributionApi, reference: str, *, deadline: float = 20.0) -> str:
+def resolve_image(
+    docker_api: DistributionApi,
+    reference: str,
+    *,
+    credentials: Credentials | None = None,
+    deadline: float = 20.0,
+) -> str:
     """``name:tag`` as ``name@sha256:…``; a digest or image id is returned unchanged. Blocking.
 
-    ``deadline``: no new attempt is made after this many seconds; one attempt lasts as long as the client's
-    own timeout lets it. Raises ImageError.
+    ``credentials``: asked first, so that a missing login is the reason given; the client sends them itself
+    (``registries.authenticate``). ``deadline``: no new attempt is made after this many seconds; one attempt
+    lasts as long as the client's own timeout lets it. Raises ImageError.
     """
     if _DIGEST.search(reference):
         return reference
+    try:
+        if credentials:
+            credentials.for_image(reference)
+    except RegistryError as error:
+        raise ImageError(reference, str(error)) from error
     attempts = Retrying(
         retry=retry_if_exception(_is_passing),
         stop=stop_after_delay(deadline) | stop_after_attempt(3),
@@ -57,6 +71,14 @@ def resolve_image(docker_api: DistributionApi, reference: str, *, deadline: floa
     if not _DIGEST.fullmatch(digest):
         raise ImageError(reference, f"the registry gave no sha256 digest, but {digest!r}")
     return f"{_without_tag(reference)}@{digest}"
+
+
+def short_image(image: str) -> str:
+    """What people read: the last part of the name and, if there is one, twelve digits of the digest."""
+    name, at, digest = image.rpartition("sha256:")
+    if not at:
+        return image.rpartition("/")[2]
+    return f"{name.rstrip('@').rpartition('/')[2] or 'image'}@{digest[:12]}"
 
 
 def _is_passing(error: BaseException) -> bool:

@@ -132,6 +132,7 @@ class Controller:
             members=member_rows(members, self._since),
             servers=server_rows(fleet, members, self._settings) if fleet else (),
             groups=group_rows(fleet) if fleet else (),
+            images=self._images.rows(),
             events=self._journal.events[-SHOWN_EVENTS:],
         )
 

@@ -31,6 +31,8 @@ from swarmhub.controller.pool_images import PoolImages
 from swarmhub.controller.serve import AgentListener, serve_local
 from swarmhub.controller.swarm import Swarm, SwarmError
 from swarmhub.controller.tokens import TokenKeeper, parameters
+from swarmhub.pins import FILE_NAME, Pins
+from swarmhub.registries import Credentials, registries_of
 
 LOCAL_PORT = 9080
 """Loopback only: status and health."""
@@ -75,8 +77,8 @@ async def serve(
 ) -> None:
     """Run the controller until ``stop`` is set."""
     hub = live.config.hub.name
-    images = PoolImages(swarm.resolve, now)
-    images.load(live.config)
+    images = PoolImages(swarm.resolve, now, Pins(environment.state / FILE_NAME, now))
+    _load(live, images, swarm)
     journal = Journal(environment.state / "controller" / "journal.jsonl", now)
     # Poll, executor and controller wake each other; the lambdas look the controller up when it is there.
     poll = CloudPoll(cloud, lambda: controller.claimed(), lambda: controller.wake())  # noqa: PLW0108 - made below
@@ -114,7 +116,7 @@ async def serve(
         "listener": listener.run,
         "images": images.run,
         "parameters": lambda: _keep_parameters(hub, swarm, controller, keeper),
-        "configuration": lambda: _follow_config(live, images, controller),
+        "configuration": lambda: _follow_config(live, images, swarm, controller),
     }
     tasks = [asyncio.create_task(_for_ever(name, part), name=name) for name, part in parts.items()]
     logs.info("controller started", hub=hub, config=str(environment.config))
@@ -153,11 +155,16 @@ async def _keep_parameters(hub: str, swarm: Swarm, controller: Controller, keepe
         await asyncio.sleep(PARAMETERS_S if view else AGAIN_S)
 
 
-async def _follow_config(live: LiveConfig, images: PoolImages, controller: Controller) -> None:
+def _load(live: LiveConfig, images: PoolImages, swarm: Swarm) -> None:
+    swarm.credentials = Credentials(registries_of(live.config.registries), now)
+    images.load(live.config)
+
+
+async def _follow_config(live: LiveConfig, images: PoolImages, swarm: Swarm, controller: Controller) -> None:
     while True:
         await asyncio.sleep(CONFIG_S)
         if live.refresh():
-            images.load(live.config)
+            _load(live, images, swarm)
             controller.wake()
 
 

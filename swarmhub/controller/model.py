@@ -227,6 +227,8 @@ class Server:
     labels: Mapping[str, str]
     force_update: int
     updated_at: datetime
+    image: str = ""
+    """By digest."""
     update_state: str | None = None
     """Swarm's word for the last update (``updating``, ``paused``, ``completed``, ``rollback_…``)."""
     update_started_at: datetime | None = None

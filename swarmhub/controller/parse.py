@@ -52,6 +52,7 @@ def server_from(data: Json, tasks: tuple[Task, ...]) -> Server:
         labels=spec.get("Labels") or {},
         force_update=spec["TaskTemplate"].get("ForceUpdate", 0),
         updated_at=moment(data["UpdatedAt"]),
+        image=(spec["TaskTemplate"].get("ContainerSpec") or {}).get("Image", ""),
         update_state=update.get("State") or None,
         update_started_at=moment(update["StartedAt"]) if update.get("StartedAt") else None,
         tasks=tasks,

@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from swarmhub.config import Config
 from swarmhub.controller.journal import Event
 from swarmhub.controller.members import Member
 from swarmhub.controller.model import Fleet, Server, Settings
 from swarmhub.controller.moves import move_of
 from swarmhub.controller.plan import leaving_nodes
+from swarmhub.images import short_image
+from swarmhub.pins import Pin
 from swarmhub.spawner.spec import LABEL_COURSE, LABEL_SERVER, LABEL_USER
 
 SHOWN_EVENTS = 20
@@ -43,9 +46,24 @@ class ServerRow(_Row):
     user: str
     server: str
     course: str
+    image: str
+    """By digest."""
     node: str
     state: str
     reason: str
+
+
+class ImageRow(_Row):
+    """One image of the configuration."""
+
+    image: str
+    """As the configuration names it."""
+    courses: tuple[str, ...]
+    digest: str
+    """What new servers get; empty: not resolved yet."""
+    resolved_at: datetime | None
+    reason: str
+    """Why it is not resolved."""
 
 
 class GroupRow(_Row):
@@ -71,6 +89,7 @@ class StatusDocument(_Row):
     members: tuple[MemberRow, ...] = ()
     servers: tuple[ServerRow, ...] = ()
     groups: tuple[GroupRow, ...] = ()
+    images: tuple[ImageRow, ...] = ()
     events: tuple[Event, ...] = ()
 
 
@@ -112,6 +131,27 @@ def group_rows(fleet: Fleet) -> tuple[GroupRow, ...]:
     )
 
 
+def image_rows(
+    config: Config, pinned: Mapping[str, Pin], problems: Mapping[str, str]
+) -> tuple[ImageRow, ...]:
+    """One row per image reference of ``config``; ``problems``: reference → why it is not resolved."""
+    courses: dict[str, list[str]] = {}
+    for name, course in config.courses.items():
+        for choice in course.image_choices.values():
+            if choice.image:
+                courses.setdefault(choice.image, []).append(name)
+    return tuple(
+        ImageRow(
+            image=reference,
+            courses=tuple(dict.fromkeys(names)),
+            digest=pinned[reference].digest if reference in pinned else "",
+            resolved_at=pinned[reference].resolved_at if reference in pinned else None,
+            reason=problems.get(reference, ""),
+        )
+        for reference, names in sorted(courses.items())
+    )
+
+
 def render(document: StatusDocument) -> str:
     """The document for a terminal."""
     now = document.now
@@ -121,19 +161,26 @@ def render(document: StatusDocument) -> str:
     ]
     parts += [f"PROBLEM: {problem}" for problem in document.problems]
     groups = [[g.name, g.pool, g.instances, g.desired, g.minimum, g.maximum] for g in document.groups]
-    parts.append(_table(["GROUP", "POOL", "INSTANCES", "DESIRED", "MIN", "MAX"], groups))
+    parts.append(table(["GROUP", "POOL", "INSTANCES", "DESIRED", "MIN", "MAX"], groups))
     members = [
         [m.node, m.instance, m.pool, m.state, m.servers, _age(m.since, now), m.reason]
         for m in document.members
     ]
-    parts.append(_table(["NODE", "INSTANCE", "POOL", "STATE", "SERVERS", "SINCE", "REASON"], members))
-    servers = [[_title(s), s.course, s.node, s.state, s.reason] for s in document.servers]
-    parts.append(_table(["USER", "COURSE", "NODE", "STATE", "REASON"], servers))
+    parts.append(table(["NODE", "INSTANCE", "POOL", "STATE", "SERVERS", "SINCE", "REASON"], members))
+    servers = [
+        [_title(s), s.course, short_image(s.image), s.node, s.state, s.reason] for s in document.servers
+    ]
+    parts.append(table(["USER", "COURSE", "IMAGE", "NODE", "STATE", "REASON"], servers))
+    images = [
+        [i.image, ", ".join(i.courses), short_image(i.digest), _age(i.resolved_at, now), i.reason]
+        for i in document.images
+    ]
+    parts.append(table(["IMAGE", "COURSES", "DIGEST", "RESOLVED", "REASON"], images))
     events = [
         [f"{e.time.astimezone(UTC):%H:%M:%S}", e.subject, e.what + ("" if e.ok else " FAILED"), e.reason]
         for e in document.events
     ]
-    parts.append(_table(["TIME", "ABOUT", "EVENT", "REASON"], events))
+    parts.append(table(["TIME", "ABOUT", "EVENT", "REASON"], events))
     return "\n\n".join(parts)
 
 
@@ -153,6 +200,7 @@ def _server_row(
         user=server.labels.get(LABEL_USER, ""),
         server=server.labels.get(LABEL_SERVER, ""),
         course=server.labels.get(LABEL_COURSE, ""),
+        image=server.image,
         node=hostnames.get(node_id, node_id),
         state="moving" if moving else task.state if task else "new",
         reason=move.reason,
@@ -163,8 +211,8 @@ def _title(row: ServerRow) -> str:
     return f"{row.user}/{row.server}" if row.server else row.user
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as wide as their widest cell; an empty cell is a dash."""
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Text in columns as wide as their widest cell; an empty cell is a dash."""
     cells = [list(head), *([str(cell) if cell != "" else "-" for cell in row] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
     return "\n".join(
@@ -173,9 +221,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _age(moment: datetime | None, now: datetime) -> str:
-    if moment is None:
-        return "-"
-    seconds = max(0, int((now - moment).total_seconds()))
+    return "-" if moment is None else short_time((now - moment).total_seconds())
+
+
+def short_time(duration: float) -> str:
+    """Seconds as a few characters: ``90s``, ``12m``, ``3h``."""
+    seconds = max(0, int(duration))
     if seconds < 120:  # noqa: PLR2004
         return f"{seconds}s"
     if seconds < 7200:  # noqa: PLR2004

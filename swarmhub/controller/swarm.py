@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import docker
 import requests
+from docker.auth import get_config_header, resolve_repository_name
 from docker.errors import APIError, DockerException, NotFound
 from docker.utils import kwargs_from_env
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
@@ -19,6 +20,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixe
 from swarmhub.controller.model import SwarmView
 from swarmhub.controller.parse import node_from, servers_from
 from swarmhub.images import resolve_image
+from swarmhub.registries import Credentials, authenticate
 from swarmhub.spawner.spec import LABEL_HUB
 
 T = TypeVar("T")
@@ -61,6 +63,8 @@ class Swarm:
         self._clock = clock
         self._make_client = make_client
         self._local = threading.local()
+        self.credentials = Credentials((), clock)
+        """The logins of the hub's registries; replaced with the configuration."""
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
 
     async def snapshot(self) -> SwarmView:
@@ -125,7 +129,11 @@ class Swarm:
             spec = {**spec, "TaskTemplate": {**template, "ForceUpdate": seen_counter + 1}}
             params = {"version": service["Version"]["Index"], "registryAuthFrom": "spec"}
             url = client._url("/services/{0}/update", service_id)
-            client._raise_for_status(client._post_json(url, data=spec, params=params))
+            # The login kept with the service may have ended; with none, the engine takes the kept one.
+            registry, _ = resolve_repository_name(template["ContainerSpec"]["Image"])
+            login = get_config_header(client, registry)
+            headers = {"X-Registry-Auth": login} if login else {}
+            client._raise_for_status(client._post_json(url, data=spec, params=params, headers=headers))
             return True
 
         return await self._call(lambda client: _retrying(lambda: change(client)))
@@ -143,7 +151,7 @@ class Swarm:
 
     async def resolve(self, reference: str) -> str:
         """``reference`` by digest. Raises ImageError, too."""
-        return await self._call(lambda client: resolve_image(client, reference))
+        return await self._call(lambda client: resolve_image(client, reference, credentials=self.credentials))
 
     async def _call(self, work: Callable[[Any], T]) -> T:
         def run() -> T:
@@ -151,6 +159,7 @@ class Swarm:
             client = getattr(self._local, "client", None)
             if client is None:
                 client = self._local.client = self._make_client()
+            authenticate(client, self.credentials)
             return work(client)
 
         try:

@@ -14,6 +14,7 @@ swarmhub.yaml.
 """
 
 import os
+from importlib.resources import files
 from pathlib import Path
 
 from jupyterhub.roles import get_default_roles
@@ -37,6 +38,7 @@ c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
 c.JupyterHub.cookie_secret_file = str(state / "jupyterhub_cookie_secret")
 c.JupyterHub.template_vars = {"announcement_login": swarmhub.hub.title}
+c.JupyterHub.template_paths = [str(files("swarmhub.hub") / "templates")]
 
 # The proxy is called by name. That works because the hub's image has no aiodns: with it, c-ares keeps
 # Docker's answers for their TTL of ten minutes, and a restarted proxy would be unreachable that long.
@@ -47,16 +49,21 @@ c.ConfigurableHTTPProxy.auth_token = (secrets / "proxy-token").read_text().strip
 # Also how often the routes are checked: a restarted proxy knows none.
 c.JupyterHub.last_activity_interval = 30
 
-# Servers. A whole class starts at once: nobody is turned away while there are seats.
+# Servers. A whole class starts at once and nobody is turned away: whoever has no seat yet waits in the
+# spawner's own queue and sees why. start_timeout is that patience; a server that has a machine and does not
+# answer is given up after SwarmSpawner.ready_timeout.
 c.JupyterHub.spawner_class = SwarmSpawner
 c.SwarmSpawner.config_file = str(config_path)
-c.JupyterHub.active_server_limit = swarmhub.seats
+c.SwarmSpawner.state_folder = str(state)
+c.JupyterHub.active_server_limit = 0
 c.JupyterHub.concurrent_spawn_limit = 0
+c.JupyterHub.allow_named_servers = True
+c.JupyterHub.named_server_limit_per_user = 3
 c.JupyterHub.init_spawners_timeout = 30
 # The page with the progress bar appears after this many seconds, not after ten.
 c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
 c.Spawner.consecutive_failure_limit = 0
-c.Spawner.start_timeout = 180
+c.Spawner.start_timeout = 1800
 c.Spawner.http_timeout = 60
 c.Spawner.poll_interval = 30
 c.Spawner.default_url = "/lab"

@@ -1,7 +1,8 @@
 """Docker's events as a wake-up call: a thread that reads the stream and says that something happened.
 
 Swarm's stream has services and nodes, but no tasks, so it can never replace the list; it only makes the next
-list come early. A lost event or a broken stream therefore costs time and nothing else.
+list come early. A lost event or a broken stream therefore costs time and nothing else, at most the watch's
+``INVENTORY_AGE``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from swarmhub.spawner.docker_calls import Connect
+from swarmhub.spawner.docker_calls import Connect, counted
 
 _FILTERS = {"type": ["service", "node"]}
 _FIRST_PAUSE = 1.0
@@ -40,7 +41,7 @@ class EventThread:
         pause = _FIRST_PAUSE
         while not self._closed.is_set():
             try:
-                for _ in self._connect().events(filters=_FILTERS, decode=True):
+                for _ in counted(self._connect()).events(filters=_FILTERS, decode=True):
                     pause = _FIRST_PAUSE
                     if self._closed.is_set():
                         return

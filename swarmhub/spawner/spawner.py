@@ -5,27 +5,23 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
-import requests
-from docker.errors import DockerException
 from traitlets import default, observe
 
-from swarmhub.spawner import names, outcome, progress
-from swarmhub.spawner.errors import EngineFailure, NetworkFailure
+from swarmhub.spawner import metrics, names, progress, resume
 from swarmhub.spawner.homes import Home
+from swarmhub.spawner.orphans import known_in_database
 from swarmhub.spawner.routes import RouteKeeper
 from swarmhub.spawner.runtime import Runtime
 from swarmhub.spawner.settings import RUNTIME_KEY, SpawnerSettings
-from swarmhub.spawner.spec import STOP_GRACE, service_body
-from swarmhub.spawner.states import ServerState
+from swarmhub.spawner.start import STOP_TIMEOUT, Start
+from swarmhub.spawner.tokens import SecretRef
 from swarmhub.spawner.view import ClusterView
 
 POLL_TIMEOUT = 10.0
 """Seconds ``poll()`` waits for news before it says that nothing is known against the server."""
-STOP_TIMEOUT = STOP_GRACE + 15.0
-"""Seconds a removed service's containers are waited for."""
 START_MARGIN = 2.0
 """Seconds our own start deadline comes before JupyterHub's, whose error would not say the cause."""
 
@@ -38,8 +34,12 @@ class SwarmSpawner(SpawnerSettings):
     ``name_template`` and ``prefix``: names are made so that they are always valid and never collide.
     """
 
-    _starting = False
-    _step = progress.preparing("Preparing your server")
+    _start: Start | None = None
+    """The start that goes on."""
+    _unfinished_since: float | None = None
+    """Unix seconds when a start was asked for that an earlier hub process did not finish."""
+    _secret: SecretRef | None = None
+    """Where the running server has its API token from."""
     _keeper: RouteKeeper | None = None
 
     @default("object_name")
@@ -50,6 +50,10 @@ class SwarmSpawner(SpawnerSettings):
     def _image_changed(self, _change: Any) -> None:
         """The name does not depend on the image (it does in dockerspawner)."""
 
+    def _start_runtime(self) -> None:
+        # The session of the whole hub: this spawner's own user may be deleted while the sweep goes on.
+        self._runtime.start(partial(known_in_database, self.user.db))
+
     @property
     def _routes(self) -> RouteKeeper:
         if self._keeper is None:
@@ -59,12 +63,19 @@ class SwarmSpawner(SpawnerSettings):
     # What the hub's database keeps
 
     def get_state(self) -> dict[str, Any]:
-        """What a restarted hub needs to find this server again, and which home it uses."""
+        """What a restarted hub needs to find this server again, and what the user's next start needs."""
         state: dict[str, Any] = super().get_state()
         if self.object_id:
             state |= {"course": self.course_name, "image": self.image_digest}
-            if self.home:
-                state |= {"home": self.home.path, "uid": self.home.uid, "gid": self.home.gid}
+        if self._secret:
+            state["secret"] = [self._secret.id, self._secret.name]
+        if self._start:
+            state |= {"starting_since": self._start.since_unix, "object_name": self.object_name}
+        # The home stays the user's whatever becomes of names and folders in the configuration.
+        if self.home:
+            state |= {"home": self.home.path, "uid": self.home.uid, "gid": self.home.gid}
+        if self.last_choice:
+            state["last_choice"] = dict(self.last_choice)
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -72,6 +83,9 @@ class SwarmSpawner(SpawnerSettings):
         super().load_state(state)
         self.course_name = state.get("course", "")
         self.image_digest = state.get("image", "")
+        self._secret = SecretRef(*state["secret"]) if "secret" in state else None
+        self._unfinished_since = state.get("starting_since")
+        self.last_choice = state.get("last_choice")
         if "home" in state:
             self.home = Home(state["home"], state["uid"], state["gid"])
 
@@ -81,101 +95,73 @@ class SwarmSpawner(SpawnerSettings):
         self._unfollow()
         self.object_id = ""
         self.object_name = self._object_name_default()
-        self.home, self.course_name, self.image_digest = None, "", ""
+        self.course_name, self.image_digest = "", ""
+        self._secret, self._unfinished_since = None, None
 
     # Start
 
     async def start(self) -> tuple[str, int]:
         """Start the server; returns (address, port) of its running, healthy task. Raises StartFailure."""
         runtime = self._runtime
-        runtime.watch.start()
-        self._starting = True
-        self._step = progress.preparing("Preparing your server")
+        self._start_runtime()
+        self._start = start = Start(self, runtime, runtime.queue_since(self.user.name, self.name))
         try:
-            return await self._start(runtime, runtime.watch.now() + self.start_timeout - START_MARGIN)
-        except BaseException as error:
-            # Also on cancellation: nothing of a failed start may stay behind.
-            await asyncio.shield(asyncio.ensure_future(self._remove_quietly(runtime)))
-            if isinstance(error, (DockerException, requests.RequestException)):
-                raise EngineFailure("Docker could not start your server", str(error)) from error
-            raise
-        finally:
-            self._starting = False
-
-    async def _start(self, runtime: Runtime, deadline: float) -> tuple[str, int]:
-        course = await self._choose(runtime.config)
-        if not self.network_name:
-            raise NetworkFailure("No network is configured", "set network.name or SwarmSpawner.network_name")
-        self._step = progress.preparing("Opening your home directory")
-        if self.storage_root:
-            slug = names.home_slug(self.user.name)
-            self.home = await runtime.home(self.storage_root, slug, self.first_uid, self.home_gid)
-        self._step = progress.preparing("Looking up the image")
-        image = course.image if course else self.image
-        self.image_digest = await runtime.image_digest(image) if self.pin_image else image
-        await self._remove_leftover(runtime)
-        self._step = progress.preparing("Asking for a seat")
-        body = service_body(await self._request(course))
-        await self._create(runtime, body)
-        self.log.info("Created service %s (%s) from %s", self.object_name, self.object_id, self.image_digest)
-        address = (await self._running(runtime, deadline), self.port)
-        self._routes.assume(address)
-        self._follow(runtime)
-        return address
-
-    async def _remove_leftover(self, runtime: Runtime) -> None:
-        """A service of this name from before: two servers must never write one home."""
-        leftover = await runtime.service_id(self.object_name)
-        if leftover is None:
-            return
-        self._step = progress.preparing("Waiting for your previous server to stop")
-        self.log.warning("Removing leftover service %s (%s)", self.object_name, leftover)
-        await runtime.remove_service(leftover)
-        if not await runtime.wait_gone(leftover, STOP_TIMEOUT):
-            raise EngineFailure(f"Your previous server did not stop within {STOP_TIMEOUT:.0f} seconds")
-
-    async def _create(self, runtime: Runtime, body: dict[str, Any]) -> None:
-        creation = asyncio.ensure_future(runtime.create_service(body))
-        try:
-            self.object_id = await asyncio.shield(creation)
+            address = await start.run(runtime.watch.now() + self.start_timeout - START_MARGIN)
         except asyncio.CancelledError:
-            # The call cannot be taken back: know its service before removing it.
-            with suppress(Exception):
-                self.object_id = await creation
+            metrics.start_ended(metrics.StartOutcome.CANCELLED)
+            # JupyterHub waits one second for a start it has cancelled.
+            runtime.in_background(self._remove_quietly(runtime), f"removing {self.object_name}")
             raise
+        except Exception as error:
+            failure = await start.failure(error)
+            metrics.start_ended(metrics.StartOutcome.FAILED, reason=getattr(failure, "reason", "other"))
+            await self._remove_quietly(runtime)
+            raise failure from (None if failure is error else error)
+        else:
+            metrics.start_ended(metrics.StartOutcome.READY, seconds=start.seconds)
+            self._routes.assume(address)
+            self._follow(runtime)
+            return address
+        finally:
+            self._start = None
+            runtime.count_queue()
 
-    async def _running(self, runtime: Runtime, deadline: float) -> str:
-        """Wait until a task runs; its address. Raises StartFailure."""
-        seen: ServerState | None = None
+    def _save_state(self) -> None:
+        """So that a hub that dies now finds what this start has made."""
+        self.orm_spawner.state = self.get_state()
+        self.user.db.commit()
 
-        def decide(view: ClusterView) -> str | None:
-            nonlocal seen
-            seen = view.server(self.object_id)
-            self._step = progress.starting(seen, view.node_name(seen.task))
-            return outcome.running_address(seen, self.network_name)
+    def _know_secret(self, secret: SecretRef) -> None:
+        self._secret = secret
 
-        address = await runtime.watch.until(decide, since=runtime.watch.now(), deadline=deadline)
-        if address is None:
-            raise outcome.late(seen, self.start_timeout)
-        return address
+    def _know_service(self, service_id: str) -> None:
+        self.object_id = service_id
+        self._save_state()
 
     async def _remove_quietly(self, runtime: Runtime) -> None:
-        """Remove this server's service, if there is one; what goes wrong is logged."""
+        """Remove this server's service and secret, if there are any; what goes wrong is logged."""
         self._unfollow()
+        secret = self._secret
         try:
             if await runtime.remove_service(self.object_id or self.object_name):
                 self.log.info("Removed service %s", self.object_name)
         except Exception:
             self.log.exception("Service %s could not be removed; its next start does", self.object_name)
+        if secret:
+            await runtime.remove_secret(secret.id)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the page shows while the server starts; ends when JupyterHub stops asking."""
-        shown = progress.Step(0, "")
+        shown, told = progress.Step(0, ""), 0
         while True:
-            step = self._step.after(shown.percent)
-            if step != shown:
-                shown = step
-                yield {"progress": step.percent, "message": step.message}
+            if start := self._start:
+                for notice in progress.notices(start.notices[told:]):
+                    told += 1
+                    yield {"progress": notice.after(shown.percent).percent, "message": notice.message}
+                step = start.step.after(shown.percent)
+                if step != shown:
+                    shown = step
+                    yield {"progress": step.percent, "message": step.message}
             await self._runtime.watch.next_view(1.0)
 
     # Poll
@@ -192,13 +178,15 @@ class SwarmSpawner(SpawnerSettings):
             return None
 
     async def _poll(self) -> int | None:
-        if self._starting:
+        if self._start:
             return None
+        if self._unfinished_since is not None:
+            return await resume.finish_start(self)
         if not self.object_id:
             return 0
         watch = self._runtime.watch
         asked = watch.now()
-        watch.start()
+        self._start_runtime()
         self._follow(self._runtime)
         view = watch.view
         if view is None or view.server(self.object_id).exit_status is not None:
@@ -215,11 +203,14 @@ class SwarmSpawner(SpawnerSettings):
 
     def _follow(self, runtime: Runtime) -> None:
         runtime.watch.follow(self.object_id, self._on_view)
+        if self.home:
+            runtime.preparation.use_home(self.home, self.object_id)
 
     def _unfollow(self) -> None:
         runtime: Runtime | None = self.user.settings.get(RUNTIME_KEY) if self.user else None
         if runtime and self.object_id:
             runtime.watch.unfollow(self.object_id)
+            runtime.preparation.leave_home(self.object_id)
 
     def _on_view(self, view: ClusterView) -> None:
         self._routes.sync(view.server(self.object_id))
@@ -229,10 +220,12 @@ class SwarmSpawner(SpawnerSettings):
     async def stop(self, now: bool = False) -> None:
         """Remove the service and, unless ``now``, wait until its containers have ended (45 s at most)."""
         runtime = self._runtime
-        runtime.watch.start()
+        self._start_runtime()
         self._unfollow()
-        service_id = self.object_id
+        service_id, secret = self.object_id, self._secret
         await runtime.remove_service(service_id or self.object_name)
+        if secret:
+            await runtime.remove_secret(secret.id)
         if now or not service_id:
             return
         if not await runtime.wait_gone(service_id, STOP_TIMEOUT):
@@ -241,6 +234,7 @@ class SwarmSpawner(SpawnerSettings):
     async def run_post_stop_hook(self) -> None:
         """Also remove the service of a server that ended by itself: JupyterHub does not call stop() then."""
         await self._remove_quietly(self._runtime)
+        self._runtime.queue.wake()
         result = super().run_post_stop_hook()
         if inspect.isawaitable(result):
             await result

@@ -38,7 +38,7 @@ def local_hub() -> Hub:
     return Hub(HUB, (REPOSITORY / "var/api-token").read_text().strip())
 
 
-@dataclass
+@dataclass(eq=False)
 class Student:
     """One hub user with a token; ``start`` and ``stop`` go through the hub's API as its pages do."""
 
@@ -101,6 +101,13 @@ class Student:
         assert answer.ok, answer.text
         found: dict[str, Any] = answer.json()["servers"]
         return found
+
+    def is_up(self) -> bool:
+        """Whether the hub answers."""
+        try:
+            return requests.get(f"{self.hub.url}/hub/health", timeout=2).ok
+        except requests.RequestException:
+            return False
 
     def is_ready(self) -> bool:
         server = self.servers().get(self.server)

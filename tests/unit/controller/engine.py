@@ -79,6 +79,8 @@ class Engine:
         self.nodes = {n["ID"]: n for n in (node_json(1), manager_json())}
         self.services = {"service1": service_json()}
         self.tasks = [task_json()]
+        self.logins: list[str | None] = []
+        """The registry login of each request, None without one."""
         self.requests: list[tuple[str, str, dict[str, list[str]]]] = []
         self.before_update: Callable[[], None] = lambda: None
         self.down = False
@@ -132,6 +134,7 @@ def serving(engine: Engine) -> Iterator[str]:
             url = urlsplit(self.path)
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
+            engine.logins.append(self.headers.get("X-Registry-Auth"))
             status, answer = engine.answer(self.command, url.path, parse_qs(url.query), body)
             data = json.dumps(answer).encode()
             self.send_response(status)

@@ -267,7 +267,7 @@ async def test_status_says_where_everything_stands_and_why(rig: Rig) -> None:
     )
     assert second.state == "active"
     (row,) = document.servers
-    assert (row.user, row.course, row.state) == ("ada", "intro", "moving")
+    assert (row.user, row.course, row.image, row.state) == ("ada", "intro", "a@sha256:1", "moving")
     assert row.reason == "it still runs on a node that will go and waits for a seat: no suitable node"
     text = render(document)
     for shown in ("host1", "draining", "ada", "no suitable node", "swarmhub-lab-cpu", "replace instance"):

@@ -19,6 +19,7 @@ import pytest
 from swarmhub.controller import main as module
 from swarmhub.controller.live_config import LiveConfig
 from swarmhub.controller.main import Environment, environment_from, serve
+from swarmhub.pins import FILE_NAME
 from tests.unit.controller.certs import Authority
 from tests.unit.controller.fakes import Clock, FakeCloud, FakeSwarm
 
@@ -56,13 +57,14 @@ async def test_everything_together_serves_and_keeps_the_parameters(
     swarm, cloud = FakeSwarm(clock), FakeCloud(clock)
     serving = asyncio.create_task(serve(environment, LiveConfig(file), swarm, cloud, stop))  # type: ignore[arg-type]
     async with asyncio.timeout(10):
-        while not cloud.parameters:
+        while not (cloud.parameters and (tmp_path / FILE_NAME).exists()):
             await asyncio.sleep(0.01)
             assert not serving.done()
     assert cloud.parameters == {"/swarmhub/lab/join-token": "SWMTKN-1"}
     url = f"http://127.0.0.1:{environment.local_port}/status"
     answer = await asyncio.to_thread(lambda: json.load(urllib.request.urlopen(url, timeout=5)))
     assert {m["node"] for m in answer["members"]} == {"host1", "host2"}
+    assert [(row["image"], row["courses"]) for row in answer["images"]] == [("a@sha256:1", ["intro"])]
     stop.set()
     async with asyncio.timeout(2):
         await serving

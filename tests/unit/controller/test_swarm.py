@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import docker
 import pytest
 
 from swarmhub.controller.swarm import JoinSecret, Swarm, SwarmError
+from swarmhub.registries import Credentials, PasswordRegistry
 from swarmhub.spawner.states import TaskState
 from tests.unit.controller.engine import Engine, serving, task_json
 from tests.unit.controller.world import NOW
@@ -39,6 +42,7 @@ async def test_a_look_at_the_swarm(engine: Engine, swarm: Swarm) -> None:
     assert (manager.role, manager.address) == ("manager", "10.0.0.9")
     (server,) = view.servers
     assert (server.name, server.force_update, server.update_state) == ("lab-ada", 3, "completed")
+    assert server.image == "a@sha256:1"
     (task,) = server.tasks
     assert (task.node_id, task.state, task.desired, task.force_update) == ("node1", "running", "running", 3)
     assert (task.created_at.second, task.created_at.microsecond) == (0, 123456)
@@ -110,6 +114,17 @@ async def test_a_move_that_was_asked_for_meanwhile_is_not_asked_for_twice(
     assert await swarm.force_update("service1", 3)
     assert not await swarm.force_update("service1", 3)
     assert engine.services["service1"]["Spec"]["TaskTemplate"]["ForceUpdate"] == 4
+
+
+async def test_a_move_carries_the_registrys_login_of_now(
+    engine: Engine, swarm: Swarm, tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text("fresh")
+    swarm.credentials = Credentials(
+        [PasswordRegistry("docker.io", "hub", tmp_path / "password")], lambda: NOW
+    )
+    assert await swarm.force_update("service1", 3)
+    assert json.loads(base64.urlsafe_b64decode(engine.logins[-1] or ""))["password"] == "fresh"
 
 
 async def test_a_node_is_removed_by_force_and_removing_it_twice_is_no_error(

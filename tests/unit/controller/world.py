@@ -130,6 +130,7 @@ def server(*tasks: Task, **changes: Any) -> Server:
         labels={"org.swarmhub.user": "ada", "org.swarmhub.course": "intro"},
         force_update=0,
         updated_at=ago(1000),
+        image="a@sha256:1",
         tasks=tasks,
     )
     return replace(made, **changes)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jupyterhub import orm
+from jupyterhub import orm, roles
 from jupyterhub.objects import Hub, Server
 from jupyterhub.proxy import Proxy
 from jupyterhub.user import User
 from traitlets.config import Config as TraitConfig
 
 from swarmhub.config import Config
-from swarmhub.spawner import SwarmSpawner, watch
+from swarmhub.spawner import SwarmSpawner, runtime, watch
 from swarmhub.spawner.runtime import Runtime
 from swarmhub.spawner.settings import RUNTIME_KEY
 from tests.unit.spawner.fake_swarm import FakeSwarm
@@ -45,6 +45,9 @@ class LabHub:
         self.config = config
         self.proxy = MemoryProxy()
         self.db = orm.new_session_factory("sqlite:///:memory:")()
+        for role in roles.get_default_roles():
+            roles.create_role(self.db, role)
+        self.db.add(orm.OAuthClient(identifier="jupyterhub"))
         self.traits = TraitConfig()
         self.restart()
 
@@ -67,11 +70,13 @@ class LabHub:
             if record is None:
                 record = orm.User(name=name)
                 self.db.add(record)
+                roles.assign_default_roles(self.db, record)
                 self.db.commit()
             self._users[name] = User(record, self.settings)
         user = self._users[name]
         if server and server not in user.orm_spawners:
-            user._new_orm_spawner(server, server)
+            self.db.add(orm.Spawner(name=server, user=user.orm_user))
+            self.db.commit()
         spawner: SwarmSpawner = user.spawners[server]
         return spawner
 
@@ -108,6 +113,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "RECENT_DELAY", 0.005)
     monkeypatch.setattr(watch, "IDLE_DELAY", 0.005)
     monkeypatch.setattr(watch, "LONGEST_BACKOFF", 0.01)
+    monkeypatch.setattr(runtime, "ENGINE_PATIENCE", 0.3)
 
 
 @pytest.fixture

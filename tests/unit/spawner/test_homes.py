@@ -3,12 +3,14 @@
 import fcntl
 import os
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from swarmhub.spawner import homes
 from swarmhub.spawner.homes import Home, HomeError, ensure_home
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give directories away")
@@ -63,20 +65,69 @@ def test_without_a_readable_ledger_the_owners_say_what_is_taken(tmp_path: Path, 
     assert ensure(tmp_path).uid == 20042
 
 
+def leftovers(root: Path) -> list[str]:
+    return [path.name for path in (root / "homes" / ".new").iterdir()]
+
+
 @needs_root
-def test_a_home_left_unfinished_by_a_crash_is_finished(tmp_path: Path) -> None:
-    (tmp_path / "homes" / ".new-ana").mkdir(parents=True)
-    assert ensure(tmp_path).uid == 20000
-    assert sorted(path.name for path in (tmp_path / "homes").iterdir()) == [".uids", "ana"]
+def test_what_a_killed_hub_left_unfinished_goes_after_an_hour(tmp_path: Path) -> None:
+    new = tmp_path / "homes" / ".new"
+    for name, age in (("abandoned", 2 * 3600), ("being-made", 60)):
+        (new / name / "sub").mkdir(parents=True)
+        then = time.time() - age
+        os.utime(new / name, (then, then))
+    ensure(tmp_path)
+    assert leftovers(tmp_path) == ["being-made"]
+    assert sorted(path.name for path in (tmp_path / "homes").iterdir()) == [".new", ".uids", "ana"]
 
 
 @needs_root
 def test_homes_made_at_the_same_time_never_share_an_owner(tmp_path: Path) -> None:
     make = partial(ensure_home, tmp_path, first_uid=20000, gid=100)
     with ThreadPoolExecutor(8) as pool:
-        homes = list(pool.map(make, [f"student{number % 20}" for number in range(40)]))
-    assert {home.uid for home in homes} == set(range(20000, 20020))
-    assert len({(home.path, home.uid) for home in homes}) == 20
+        made = list(pool.map(make, [f"student{number % 20}" for number in range(40)]))
+    assert len({home.path for home in made}) == len({home.uid for home in made}) == 20
+    assert all(Path(home.path).stat().st_uid == home.uid for home in made)
+    assert leftovers(tmp_path) == []
+
+
+@needs_root
+def test_whoever_makes_a_home_second_gets_the_first_ones_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "skeleton").mkdir()
+    faster: list[Home] = []
+
+    def overtaken(*_: object) -> None:
+        monkeypatch.setattr(homes, "copy_skeleton", lambda *_: None)
+        faster.append(ensure(tmp_path))
+
+    monkeypatch.setattr(homes, "copy_skeleton", overtaken)
+    assert ensure_home(tmp_path, "ana", 20000, 100, skeleton="skeleton") == faster[0]
+    assert leftovers(tmp_path) == []
+
+
+@needs_root
+def test_a_new_home_starts_with_the_skeleton_and_an_old_one_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "skeleton").mkdir()
+    (tmp_path / "skeleton" / "welcome.ipynb").write_text("{}")
+    home = ensure_home(tmp_path, "ana", 20000, 100, skeleton="skeleton")
+    welcome = Path(home.path) / "welcome.ipynb"
+    assert (welcome.read_text(), welcome.stat().st_uid, welcome.stat().st_gid) == ("{}", home.uid, 100)
+    welcome.unlink()
+    ensure_home(tmp_path, "ana", 20000, 100, skeleton="skeleton")
+    assert not welcome.exists()
+
+
+@needs_root
+def test_a_home_whose_skeleton_is_refused_does_not_appear_half_made(tmp_path: Path) -> None:
+    (tmp_path / "skeleton").mkdir()
+    (tmp_path / "skeleton" / "a").write_text("fine")
+    (tmp_path / "skeleton" / "out").symlink_to("/etc/passwd")
+    with pytest.raises(HomeError, match="skeleton/out: is a link that leads out"):
+        ensure_home(tmp_path, "ana", 20000, 100, skeleton="skeleton")
+    assert leftovers(tmp_path) == []
+    assert not (tmp_path / "homes" / "ana").exists()
 
 
 def test_a_home_of_root_is_refused(tmp_path: Path) -> None:
@@ -94,7 +145,7 @@ def test_what_is_no_slug_is_refused_before_anything_is_touched(tmp_path: Path, s
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("linked", ["homes", "homes/ana", "homes/.new-ana", "homes/.uids"])
+@pytest.mark.parametrize("linked", ["homes", "homes/ana", "homes/.new", "homes/.uids"])
 def test_a_symbolic_link_is_never_followed(tmp_path: Path, linked: str) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

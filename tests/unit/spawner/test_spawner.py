@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jupyterhub.spawner import SpawnException
 
+from swarmhub.spawner import SwarmSpawner
 from swarmhub.spawner import spawner as spawner_module
 from swarmhub.spawner.errors import (
     CapacityFailure,
@@ -18,9 +18,11 @@ from swarmhub.spawner.errors import (
     MountFailure,
     NetworkFailure,
     RejectedFailure,
+    SpawnException,
 )
 from tests.unit.spawner.conftest import LabHub
 from tests.unit.spawner.fake_swarm import DIGEST, FakeSwarm
+from tests.unit.spawner.waiting import until
 
 
 async def views(hub: LabHub, number: int = 2) -> None:
@@ -33,11 +35,18 @@ async def created(hub: LabHub) -> None:
     await called(hub, "create_service")
 
 
+async def nothing_left(hub: LabHub) -> None:
+    """Wait until the swarm has no service and no secret any more."""
+    await until(lambda: not hub.swarm.names and not hub.swarm.secrets())
+
+
+def step_of(spawner: SwarmSpawner) -> str:
+    return spawner._start.step.message if spawner._start else ""
+
+
 async def called(hub: LabHub, name: str) -> None:
     """Wait until Docker was asked this."""
-    async with asyncio.timeout(5):
-        while name not in hub.swarm.calls:  # noqa: ASYNC110  # the swarm lives in threads
-            await asyncio.sleep(0.001)
+    await until(lambda: name in hub.swarm.calls)
 
 
 def environment(body: dict[str, Any]) -> dict[str, str]:
@@ -60,7 +69,7 @@ async def test_the_service_is_what_course_and_user_ask_for(hub: LabHub, tmp_path
     (body,) = hub.swarm.bodies
     container = body["task_template"]["ContainerSpec"]
     assert container["Image"] == f"registry:5000/notebook@{DIGEST}"
-    assert container["Args"] == ["jupyterhub-singleuser"]
+    assert container["Args"][-1] == "jupyterhub-singleuser"
     home = Path(container["Mounts"][0]["Source"])
     assert home.parent == tmp_path / "homes"
     assert container["User"].split(":")[0] == str(spawner.get_state()["uid"])
@@ -76,7 +85,6 @@ async def test_the_server_listens_where_the_hub_looks_and_knows_the_hub(hub: Lab
     env = environment(hub.swarm.bodies[0])
     assert env["JUPYTERHUB_SERVICE_URL"] == "http://0.0.0.0:8888/user/ana/"
     assert env["JUPYTERHUB_API_URL"] == "http://10.0.0.5:8081/hub/api"
-    assert env["JUPYTERHUB_API_TOKEN"] == "token"
     assert env["MEM_LIMIT"] == str(2**30)
     assert env["HOME"] == "/home/jovyan"
 
@@ -133,7 +141,8 @@ async def test_without_a_configuration_file_it_is_configured_like_dockerspawner(
     await hub.start(hub.spawner("ana"))
     template = swarm.bodies[0]["task_template"]
     assert template["ContainerSpec"]["Image"] == f"notebook@{DIGEST}"
-    assert template["Resources"] == {"Limits": {"NanoCPUs": 2 * 10**9}}
+    assert template["Resources"]["Limits"] == {"NanoCPUs": 2 * 10**9}
+    assert template["Resources"]["Reservations"]["MemoryBytes"] > 0
     await hub.runtime.close()
 
 
@@ -239,7 +248,7 @@ async def test_a_cancelled_start_leaves_no_service(hub: LabHub) -> None:
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start
-    assert hub.swarm.names == []
+    await nothing_left(hub)
 
 
 async def test_a_start_cancelled_while_docker_creates_the_service_leaves_none_either(hub: LabHub) -> None:
@@ -253,7 +262,7 @@ async def test_a_start_cancelled_while_docker_creates_the_service_leaves_none_ei
     hub.swarm.creating.set()
     with pytest.raises(asyncio.CancelledError):
         await start
-    assert hub.swarm.names == []
+    await nothing_left(hub)
 
 
 async def test_an_unknown_course_is_refused(hub: LabHub) -> None:
@@ -295,7 +304,7 @@ async def test_failures_are_jupyterhubs_own_kind(hub: LabHub) -> None:
     with pytest.raises(SpawnException) as raised:
         await hub.start(hub.spawner(), course=5)
     assert raised.value.reason == "config"
-    assert raised.value.jupyterhub_message.startswith("There is no course 5")
+    assert raised.value.jupyterhub_message.startswith("'course' must be a name, not 5")
 
 
 async def test_the_page_shows_growing_progress_with_the_worker(hub: LabHub) -> None:
@@ -313,7 +322,7 @@ async def test_the_page_shows_growing_progress_with_the_worker(hub: LabHub) -> N
             break
     percents = [event["progress"] for event in events]
     assert percents == sorted(percents)
-    assert events[0]["message"] == "Preparing your server"
+    assert "home directory" in events[0]["message"]
     hub.swarm.set_state(spawner.object_name, "running")
     await start
 
@@ -486,31 +495,71 @@ async def test_a_restarted_hub_knows_the_server_and_what_it_is_made_of(hub: LabH
     assert after.get_state()["uid"] == (20000 if os.geteuid() == 0 else os.geteuid())
 
 
-async def test_a_stopped_server_leaves_no_state(hub: LabHub) -> None:
+async def test_of_a_stopped_server_only_the_home_and_the_choice_are_remembered(hub: LabHub) -> None:
     spawner = hub.spawner()
-    await hub.start(spawner)
+    await hub.start(spawner, course="stats")
     await spawner.stop()
     spawner.clear_state()
-    assert spawner.get_state() == {}
+    state = spawner.get_state()
+    assert set(state) == {"home", "uid", "gid", "last_choice"}
+    assert state["last_choice"]["course"] == "stats"
 
 
-async def test_a_server_whose_start_a_hub_restart_cut_off_is_cleaned_up(hub: LabHub) -> None:
-    hub.swarm.runs_at_once = False
+async def test_a_home_stays_its_students_whatever_it_would_be_called_today(
+    hub: LabHub, tmp_path: Path
+) -> None:
     spawner = hub.spawner()
-    hub.prepare(spawner)
-    start = asyncio.ensure_future(spawner.start())
-    await created(hub)
-    assert len(hub.swarm.names) == 1
-    hub.restart()  # the state is only saved once start() has returned
-    again = hub.spawner()
-    assert await again.poll() == 0
-    await again.run_post_stop_hook()
-    assert hub.swarm.names == []
-    start.cancel()
-    await asyncio.wait([start])
+    (tmp_path / "homes" / "by-hand").mkdir(parents=True)
+    os.chown(tmp_path / "homes" / "by-hand", 20007 if os.geteuid() == 0 else -1, -1)
+    spawner.load_state({"home": "/elsewhere/homes/by-hand", "uid": 20007, "gid": 100})
+    await hub.start(spawner)
+    assert spawner.home.path == str(tmp_path / "homes" / "by-hand")
 
 
-async def test_courses_are_offered_in_a_form(hub: LabHub) -> None:
-    form = await hub.spawner().get_options_form()
-    assert "Statistics" in form
-    assert hub.spawner().run_options_from_form({"course": ["stats"]}) == {"course": "stats"}
+async def test_courses_are_offered_in_a_form_that_refuses_what_it_does_not_offer(hub: LabHub) -> None:
+    spawner = hub.spawner()
+    assert "Statistics" in await spawner.get_options_form()
+    assert spawner.run_options_from_form({"course": ["stats"]}) == {"course": "stats"}
+    with pytest.raises(ConfigFailure, match="intro, stats"):
+        spawner.run_options_from_form({"course": ["forged"]})
+
+
+async def test_the_last_word_on_a_service_has_the_operators_hook(hub: LabHub) -> None:
+    async def hook(spawner: Any, body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "labels": {**body["labels"], "who": spawner.user.name}}
+
+    hub.traits.SwarmSpawner.modify_service_hook = hook
+    await hub.start(hub.spawner("ana"))
+    assert hub.swarm.bodies[0]["labels"]["who"] == "ana"
+
+
+# Turns
+
+
+async def test_without_a_seat_two_starts_wait_in_swarm_and_the_others_in_the_queue(config: Any) -> None:
+    hub = LabHub(FakeSwarm(), config)
+    spawners = [hub.spawner(f"student{number}") for number in range(5)]
+    starts = [asyncio.ensure_future(hub.start(spawner)) for spawner in spawners[:2]]
+    await until(lambda: "no free seat" in step_of(spawners[1]))
+    starts += [asyncio.ensure_future(hub.start(spawner)) for spawner in spawners[2:]]
+    async with asyncio.timeout(5):
+        async for event in spawners[4].progress():
+            if "number 5 in the queue" in event["message"]:
+                break
+    assert "no free seat" in event["message"]
+    assert len(hub.swarm.names) == 2
+    hub.swarm.add_node("worker-1", instance="i-1")
+    await asyncio.wait_for(asyncio.gather(*starts), 10)
+    assert len(hub.swarm.names) == 5
+    await hub.runtime.close()
+
+
+async def test_what_is_only_preferred_of_a_machine_is_given_up_in_time(config: Any) -> None:
+    swarm = FakeSwarm()
+    swarm.suits = lambda task, _node: "node.labels.disk==nvme" not in str(task["Spec"]["Placement"])
+    swarm.add_node("worker-1", instance="i-1")
+    course = config.courses["intro"].model_copy(update={"prefer": {"disk": "nvme"}, "relax_after": 0.2})
+    hub = LabHub(swarm, config.model_copy(update={"courses": {"intro": course}}))
+    await asyncio.wait_for(hub.start(hub.spawner()), 10)
+    assert "node.labels.disk==nvme" in str(swarm.bodies[0]["task_template"]["Placement"])
+    await hub.runtime.close()

@@ -1,14 +1,25 @@
 """The service that Docker is asked for."""
 
 import json
-import shlex
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from docker.types import Mount
 
-from swarmhub.spawner.spec import Extras, HomeMount, ServerRequest, merge, service_body
+from swarmhub.spawner.spec import (
+    Extras,
+    FileRef,
+    HomeMount,
+    SecretRef,
+    ServerRequest,
+    labels,
+    merge,
+    service_body,
+)
+from swarmhub.spawner.tokens import command_with_token
 
+HOME_MOUNT = HomeMount("/srv/swarmhub/homes/ana", 20001, 100)
 REQUEST = ServerRequest(
     name="lab-ana-x",
     hub="lab",
@@ -22,7 +33,7 @@ REQUEST = ServerRequest(
     network="notebooks",
     course="intro",
     pool="cpu",
-    home=HomeMount("/srv/swarmhub/homes/ana", 20001, 100),
+    home=HOME_MOUNT,
     memory=2**30,
     memory_reservation=2**28,
     cpu=1.5,
@@ -51,16 +62,18 @@ def test_the_network_is_in_the_task_template_only() -> None:
     assert "networks" not in body()
 
 
-def test_labels_tell_whose_server_it_is_on_service_and_container() -> None:
-    labels = {
+def test_labels_tell_whose_server_it_is_on_service_container_and_secret() -> None:
+    expected = {
         "org.swarmhub.hub": "lab",
         "org.swarmhub.user": "ana",
         "org.swarmhub.server": "",
         "org.swarmhub.course": "intro",
         "org.swarmhub.pool": "cpu",
+        "org.swarmhub.spec": "2",
     }
-    assert body()["labels"] == labels
-    assert container()["Labels"] == labels
+    assert body()["labels"] == expected
+    assert container()["Labels"] == expected
+    assert labels(REQUEST) == expected
 
 
 def test_only_workers_of_the_pool_are_allowed() -> None:
@@ -72,6 +85,11 @@ def test_only_workers_of_the_pool_are_allowed() -> None:
 
 def test_without_a_pool_any_node_is_allowed() -> None:
     assert body(pool="")["task_template"]["Placement"]["Constraints"] == []
+
+
+def test_required_and_preferred_labels_are_constraints() -> None:
+    rules = body(require={"zone": "a"}, prefer={"disk": "nvme"})["task_template"]["Placement"]["Constraints"]
+    assert rules[2:] == ["node.labels.zone==a", "node.labels.disk==nvme"]
 
 
 def test_a_students_own_shutdown_stays_down_and_everything_else_is_replaced_after_a_second() -> None:
@@ -128,18 +146,122 @@ def test_the_container_has_an_init_no_capabilities_and_half_a_minute_to_stop() -
     assert spec["Args"] == ["jupyterhub-singleuser", "--debug"]
 
 
-def test_health_is_asked_often_at_the_start_and_forgivingly_later() -> None:
-    check = container()["Healthcheck"]
-    assert check["StartInterval"] == 10**9 // 2
-    assert check["StartPeriod"] == 180 * 10**9
-    assert check["Interval"] * check["Retries"] >= 120 * 10**9
-    assert check["Timeout"] == 10 * 10**9
+def test_health_is_asked_at_the_servers_own_prefix() -> None:
+    check = container(base_url="/user/ana/", start_period=60.0)["Healthcheck"]
+    assert "http://127.0.0.1:8888/user/ana/api" in check["Test"][1]
+    assert check["StartPeriod"] == 60 * 10**9
 
 
-def test_health_is_asked_at_the_servers_own_prefix_whatever_it_contains() -> None:
-    kind, command = container(base_url="/user/o'neil%40x $(id)/")["Healthcheck"]["Test"]
-    assert kind == "CMD-SHELL"
-    assert shlex.split(command)[-1] == "http://127.0.0.1:8888/user/o'neil%40x $(id)/api"
+def test_an_image_without_a_shell_has_no_health_check() -> None:
+    assert container(has_shell=False)["Healthcheck"] == {"Test": ["NONE"]}
+
+
+def test_nobody_gains_rights_through_a_program() -> None:
+    assert container()["Privileges"] == {"NoNewPrivileges": True}
+
+
+def test_processes_and_open_files_are_limited() -> None:
+    limited = body(pids=512, open_files=8192)["task_template"]
+    assert limited["Resources"]["Limits"] == {"MemoryBytes": 2**30, "NanoCPUs": 1_500_000_000, "Pids": 512}
+    assert limited["ContainerSpec"]["Ulimits"] == [{"Name": "nofile", "Soft": 8192, "Hard": 8192}]
+
+
+def test_limits_that_are_not_set_are_not_sent() -> None:
+    assert "Ulimits" not in container()
+    assert "Pids" not in body()["task_template"]["Resources"]["Limits"]
+    assert body(memory=None, cpu=None, pids=9)["task_template"]["Resources"]["Limits"] == {"Pids": 9}
+
+
+def test_generic_resources_are_reserved_by_kind_and_number() -> None:
+    reserved = body(generic_resources={"gpu": 1, "fpga": 2})["task_template"]["Resources"]["Reservations"]
+    assert reserved["GenericResources"] == [
+        {"DiscreteResourceSpec": {"Kind": "gpu", "Value": 1}},
+        {"DiscreteResourceSpec": {"Kind": "fpga", "Value": 2}},
+    ]
+    assert reserved["MemoryBytes"] == 2**28
+
+
+def test_shared_memory_has_the_size_that_is_asked_for() -> None:
+    assert container(shared_memory=2**20)["Mounts"][-1]["TmpfsOptions"]["SizeBytes"] == 2**20
+
+
+def test_the_server_is_a_member_of_its_folders_groups() -> None:
+    assert container(home=replace(HOME_MOUNT, groups=(30001, 30002)))["Groups"] == ["30001", "30002"]
+    assert "Groups" not in container()
+
+
+def test_the_environment_names_the_user() -> None:
+    env = container(full_name="Ana\nroot:x:0:0")["Env"]
+    assert {"USER=jovyan", "NB_UID=20001", "NB_GID=100", "SWARMHUB_FULL_NAME=Ana root x 0 0"} <= set(env)
+
+
+def test_nothing_in_the_environment_makes_the_server_somebody_else() -> None:
+    env = container(env={"NB_UID": "0", "USER": "root"})["Env"]
+    assert {"USER=jovyan", "NB_UID=20001"} <= set(env)
+    assert not {"USER=root", "NB_UID=0"} & set(env)
+
+
+def test_folders_are_mounted_between_the_home_and_the_operators_mounts() -> None:
+    @dataclass(frozen=True)
+    class Folder:
+        source: str
+        target: str
+        read_only: bool
+
+    data = Folder("/srv/swarmhub/courses/intro/data", "/home/jovyan/data", True)
+    work = Folder("/srv/swarmhub/courses/intro/work", "/home/jovyan/work", False)
+    mounts = container(folders=(data, work), mounts=(Mount("/mnt/x", "x"),))["Mounts"]
+    assert [mount["Target"] for mount in mounts] == [
+        "/home/jovyan",
+        "/home/jovyan/data",
+        "/home/jovyan/work",
+        "/mnt/x",
+        "/dev/shm",
+    ]
+    assert mounts[1] == {"Target": data.target, "Source": data.source, "Type": "bind", "ReadOnly": True}
+    assert mounts[2]["ReadOnly"] is False
+
+
+def test_files_are_readable_by_everybody_and_writable_by_nobody() -> None:
+    (config,) = container(files=(FileRef("id1", "lab-passwd-1", "/etc/passwd"),))["Configs"]
+    assert config == {
+        "ConfigID": "id1",
+        "ConfigName": "lab-passwd-1",
+        "File": {"Name": "/etc/passwd", "UID": "0", "GID": "0", "Mode": 0o444},
+    }
+
+
+def test_the_token_is_in_a_file_for_the_servers_user_and_nowhere_else() -> None:
+    request = replace(
+        REQUEST,
+        env={"JUPYTERHUB_API_TOKEN": "s3cret", "JPY_API_TOKEN": "s3cret", "X": "y"},
+        token_secret=SecretRef("id1", "lab-ana-x-0a"),
+    )
+    spec = json.loads(json.dumps(service_body(request)))["task_template"]["ContainerSpec"]
+    assert spec["Secrets"] == [
+        {
+            "SecretID": "id1",
+            "SecretName": "lab-ana-x-0a",
+            "File": {"Name": "jupyterhub-api-token", "UID": "20001", "GID": "100", "Mode": 0o400},
+        }
+    ]
+    assert "s3cret" not in json.dumps(spec)
+    assert "X=y" in spec["Env"]
+    assert spec["Args"] == list(command_with_token(["jupyterhub-singleuser", "--debug"]))
+
+
+def test_an_unknown_user_of_the_image_can_read_its_token_too() -> None:
+    (secret,) = container(home=None, token_secret=SecretRef("id1", "s"))["Secrets"]
+    assert secret["File"]["Mode"] == 0o444
+
+
+def test_names_that_students_choose_are_no_templates_to_swarm() -> None:
+    # Swarm expands variables, and refuses the service if it cannot (400, "expanding env failed").
+    env = {"JUPYTERHUB_SERVER_NAME": "{{.Node.ID}}{{{", "NODE": "{{.Node.Hostname}}", "JUPYTERHUB_X": None}
+    sent = container(env=env)["Env"]
+    assert 'JUPYTERHUB_SERVER_NAME={{"{{"}}.Node.ID}}{{"{{"}}{' in sent
+    assert "NODE={{.Node.Hostname}}" in sent
+    assert "JUPYTERHUB_X" in sent
 
 
 def test_extras_are_merged_deeply() -> None:
@@ -162,6 +284,29 @@ def test_extras_are_merged_deeply() -> None:
     assert merged["task_template"]["ForceUpdate"] == 7
     assert merged["endpoint_spec"] == {"Mode": "vip"}
     assert merged["labels"]["billing"] == "x"
+
+
+def test_what_docker_py_does_not_know_is_given_in_the_engines_words() -> None:
+    extras = Extras(
+        container={"OomScoreAdj": 100, "Ulimits": [{"Name": "memlock", "Soft": -1, "Hard": -1}]},
+        resources={"Limits": {"Pids": 9}},
+        task={"Runtime": "container"},
+    )
+    template = body(extras=extras, pids=512, open_files=8192)["task_template"]
+    assert template["ContainerSpec"]["OomScoreAdj"] == 100
+    assert [limit["Name"] for limit in template["ContainerSpec"]["Ulimits"]] == ["nofile", "memlock"]
+    assert template["Resources"]["Limits"] == {"MemoryBytes": 2**30, "NanoCPUs": 1_500_000_000, "Pids": 9}
+    assert template["Runtime"] == "container"
+
+
+def test_the_operators_limit_replaces_ours_of_the_same_name() -> None:
+    extras = Extras(container={"Ulimits": [{"Name": "nofile", "Soft": 1, "Hard": 2}]})
+    assert container(extras=extras, open_files=8192)["Ulimits"] == [{"Name": "nofile", "Soft": 1, "Hard": 2}]
+
+
+def test_the_operator_can_take_back_a_protection() -> None:
+    extras = Extras(container={"privileges": None, "cap_drop": None, "healthcheck": None})
+    assert not {"Privileges", "CapabilityDrop", "Healthcheck"} & container(extras=extras).keys()
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,29 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarmhub.spawner.states import ServerPhase, Task, TaskState, parse_task, server_state
+from swarmhub.spawner.causes import Cause
+from swarmhub.spawner.states import (
+    RestartCondition,
+    ServerPhase,
+    SwarmTime,
+    Task,
+    TaskState,
+    parse_task,
+    server_state,
+)
 
-ALIVE = [state for state in TaskState if state.is_alive]
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
 
 
 def task(number: int, state: str, desired: str = "running", **more: object) -> Task:
-    created = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+    created = at(number)
     return Task(f"t{number}", "s", TaskState(state), TaskState(desired), created, **more)  # type: ignore[arg-type]
 
 
@@ -117,17 +130,177 @@ def test_failures_are_newest_first() -> None:
     assert [failure.id for failure in found.failures] == ["t2", "t1"]
 
 
+# The verdict on a service with one task, for every state it can be in, every state it can be wanted in, and
+# every restart policy. Swarm wants a task (it should run) or does not (it should end); which of the two a
+# desired state says is in the second table.
+#
+# state         wanted                          unwanted
+#               none       on-failure any       none       on-failure any
+ONE_TASK = """
+  new           pending    pending    pending   stopping   stopping   stopping
+  allocated     pending    pending    pending   stopping   stopping   stopping
+  pending       pending    pending    pending   stopping   stopping   stopping
+  assigned      pending    pending    pending   stopping   stopping   stopping
+  accepted      pending    pending    pending   stopping   stopping   stopping
+  preparing     pending    pending    pending   stopping   stopping   stopping
+  ready         pending    pending    pending   stopping   stopping   stopping
+  starting      pending    pending    pending   stopping   stopping   stopping
+  running       running    running    running   stopping   stopping   stopping
+  complete      finished   finished   pending   finished   finished   finished
+  shutdown      failed     pending    pending   failed     failed     failed
+  failed        failed     pending    pending   failed     failed     failed
+  rejected      failed     pending    pending   failed     failed     failed
+  remove        failed     pending    pending   failed     failed     failed
+  orphaned      failed     pending    pending   failed     failed     failed
+  unknown       pending    pending    pending   stopping   stopping   stopping
+"""
+DESIRED = {
+    "wanted": "new allocated pending assigned accepted preparing ready starting running unknown",
+    "unwanted": "complete shutdown failed rejected remove orphaned",
+}
+COLUMNS = [(wish, policy) for wish in DESIRED for policy in ("none", "on-failure", "any")]
+VERDICTS = [
+    pytest.param(state, desired, policy, verdict, id=f"{state}/{desired}/{policy}")
+    for state, *verdicts in map(str.split, ONE_TASK.strip().splitlines())
+    for (wish, policy), verdict in zip(COLUMNS, verdicts, strict=True)
+    for desired in DESIRED[wish].split()
+]
+
+
+@pytest.mark.parametrize(("state", "desired", "policy", "verdict"), VERDICTS)
+def test_the_verdict_on_one_task(state: str, desired: str, policy: str, verdict: str) -> None:
+    found = server_state([task(1, state, desired, restart=RestartCondition(policy))])
+    assert found.phase == verdict
+
+
+def test_the_table_is_complete() -> None:
+    assert len(VERDICTS) == len(TaskState) * len(TaskState) * len(RestartCondition)
+    assert {case.values[:3] for case in VERDICTS} == {
+        (state, desired, policy)
+        for state in TaskState
+        for desired in TaskState
+        for policy in RestartCondition
+    }
+
+
+@pytest.mark.parametrize(
+    ("cause", "phase", "tasks"),
+    [
+        ("running", "running", [task(1, "running")]),
+        ("starting", "pending", []),
+        ("starting", "pending", [task(1, "preparing")]),
+        ("starting", "pending", [task(1, "pending", message="pending task scheduling")]),
+        ("no-seat", "pending", [task(1, "pending", error="no suitable node")]),
+        ("no-seat", "pending", [task(1, "failed", "shutdown"), task(2, "pending", error="no suitable node")]),
+        ("replaced", "pending", [task(1, "failed", "shutdown"), task(2, "ready", "ready")]),
+        ("replaced", "pending", [task(1, "rejected", "shutdown"), task(2, "new")]),
+        ("replaced", "pending", [task(1, "failed")]),
+        ("rescheduled", "pending", [task(1, "running", "shutdown"), task(2, "new", "ready")]),
+        ("rescheduled", "pending", [task(1, "shutdown", "shutdown"), task(2, "preparing")]),
+        (
+            "rescheduled",
+            "pending",
+            [
+                task(1, "rejected", "shutdown", error="assigned node no longer meets constraints"),
+                task(2, "new"),
+            ],
+        ),
+        ("lost-node", "pending", [task(1, "orphaned", "shutdown"), task(2, "starting")]),
+        ("lost-node", "failed", [task(1, "orphaned", "shutdown")]),
+        ("stopping", "stopping", [task(1, "running", "remove")]),
+        ("stopped", "failed", [task(1, "shutdown", "shutdown")]),
+        ("shut-down", "finished", [task(1, "complete", "shutdown", exit_code=0)]),
+        ("crashed", "failed", [task(1, "failed", "shutdown", exit_code=1)]),
+        ("out-of-memory", "failed", [task(1, "failed", "shutdown", exit_code=137)]),
+        (
+            "unhealthy",
+            "failed",
+            [
+                task(
+                    1,
+                    "failed",
+                    "shutdown",
+                    exit_code=137,
+                    error="task: non-zero exit (137): dockerexec: unhealthy container",
+                )
+            ],
+        ),
+        ("rejected", "failed", [task(1, "rejected", "shutdown", error="something new")]),
+        ("image", "failed", [task(1, "rejected", "shutdown", error="No such image: course:1")]),
+        (
+            "mount",
+            "failed",
+            [
+                task(
+                    1,
+                    "rejected",
+                    "shutdown",
+                    error='invalid mount config for type "bind": bind source path does not exist: /x',
+                )
+            ],
+        ),
+        (
+            "network-full",
+            "failed",
+            [
+                task(
+                    1,
+                    "rejected",
+                    "shutdown",
+                    error="node is missing network attachments, ip addresses may be exhausted",
+                )
+            ],
+        ),
+    ],
+)
+def test_the_cause_is_told_apart(cause: str, phase: str, tasks: list[Task]) -> None:
+    found = server_state(tasks)
+    assert (found.cause, found.phase) == (cause, phase)
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "now", "last_change", "cause"),
+    [
+        ("new", "", 9, 9, Cause.STARTING),
+        ("new", "", 12, 11.5, Cause.NETWORK_FULL),
+        ("allocated", "", 12, 11.5, Cause.NETWORK_FULL),
+        # No task of the swarm moves: an election, perhaps.
+        ("new", "", 20, 2, Cause.STARTING),
+        ("new", "", 32, 2, Cause.NETWORK_FULL),
+        ("preparing", "", 40, 40, Cause.STARTING),
+        ("new", "something else is wrong", 40, 40, Cause.STARTING),
+    ],
+)
+def test_a_task_that_waits_long_for_an_address_finds_the_network_full(
+    state: str, error: str, now: float, last_change: float, cause: Cause
+) -> None:
+    time = SwarmTime(at(now), at(last_change))
+    assert server_state([task(1, state, error=error)], time).cause is cause
+
+
+def test_a_restart_policy_that_is_not_set_is_any_as_in_the_engine() -> None:
+    raw = {"ID": "t", "Status": {"State": "complete"}, "DesiredState": "running"}
+    assert parse_task(raw).restart is RestartCondition.ANY
+
+
+def test_a_restart_policy_from_the_future_ends_no_server() -> None:
+    ended = task(1, "failed", restart=RestartCondition("on-tuesdays"))
+    assert server_state([ended]).exit_status is None
+
+
 tasks = st.lists(
     st.tuples(st.sampled_from(TaskState), st.sampled_from(TaskState)), min_size=1, max_size=6
 ).map(lambda pairs: [task(number, *pair) for number, pair in enumerate(pairs)])
 
 
+@settings(deadline=None)  # a loaded machine is not a defect
 @given(tasks)
 def test_no_server_with_a_living_container_ever_counts_as_ended(found: list[Task]) -> None:
     if any(one.is_alive for one in found):
         assert server_state(found).exit_status is None
 
 
+@settings(deadline=None)
 @given(tasks, st.randoms())
 def test_the_order_of_the_list_does_not_matter(found: list[Task], random: object) -> None:
     shuffled = found[:]
@@ -142,8 +315,10 @@ def test_a_task_is_read_from_the_engines_answer() -> None:
         "NodeID": "n",
         "CreatedAt": "2026-01-01T00:00:00.123456789Z",
         "DesiredState": "shutdown",
+        "Spec": {"RestartPolicy": {"Condition": "on-failure"}},
         "Status": {
             "State": "failed",
+            "Timestamp": "2026-01-01T00:00:07Z",
             "Message": "started",
             "Err": "task: non-zero exit (1)",
             "ContainerStatus": {"ContainerID": "c", "ExitCode": 1},
@@ -161,6 +336,9 @@ def test_a_task_is_read_from_the_engines_answer() -> None:
         (("notebooks", "10.64.0.7"),),
         "task: non-zero exit (1)",
         1,
+        "task: non-zero exit (1)",
+        datetime(2026, 1, 1, 0, 0, 7, tzinfo=UTC),
+        RestartCondition.ON_FAILURE,
     )
     assert parsed.address_on("notebooks") == "10.64.0.7"
     assert parsed.address_on("other") is None

@@ -1,12 +1,15 @@
 """The cluster as one list saw it."""
 
+from datetime import UTC, datetime, timedelta
+
+from swarmhub.spawner.causes import Cause
 from swarmhub.spawner.states import GONE, ServerPhase
-from swarmhub.spawner.view import ClusterView, cluster_view, parse_node
+from swarmhub.spawner.view import ClusterView, cluster_view, inventory, parse_node
 from tests.unit.spawner.fake_swarm import FakeSwarm
 
 
 def view(swarm: FakeSwarm) -> ClusterView:
-    return cluster_view(0.0, swarm.services(), swarm.tasks(), swarm.nodes())
+    return cluster_view(0.0, swarm.tasks(), inventory(0.0, swarm.services(), swarm.nodes()))
 
 
 def service(swarm: FakeSwarm, name: str = "lab-ana") -> str:
@@ -59,7 +62,7 @@ def test_a_dead_nodes_task_that_swarm_still_wants_is_alive() -> None:
     service_id = service(swarm)
     nodes = swarm.nodes()
     nodes[0]["Status"]["State"] = "down"
-    seen = cluster_view(0.0, swarm.services(), swarm.tasks(), nodes)
+    seen = cluster_view(0.0, swarm.tasks(), inventory(0.0, swarm.services(), nodes))
     assert seen.server(service_id).phase is ServerPhase.RUNNING
     assert node in seen.nodes
 
@@ -74,3 +77,40 @@ def test_a_node_is_called_by_its_instance_id_or_else_its_host_name() -> None:
     assert parse_node(raw).display_name == "ip-10-0-0-1"
     raw["Description"]["Engine"]["Labels"]["org.swarmhub.instance"] = "i-1"  # type: ignore[index]
     assert parse_node(raw).display_name == "i-1"
+
+
+def test_a_view_is_as_old_as_its_oldest_list() -> None:
+    old = inventory(5.0, [], [])
+    assert cluster_view(9.0, [], old).loaded_at == 5.0
+    assert cluster_view(3.0, [], old).loaded_at == 3.0
+
+
+def test_a_view_says_when_the_swarm_moved_last() -> None:
+    swarm = FakeSwarm()
+    swarm.add_node("worker-1")
+    service(swarm)
+    now = datetime.now(UTC)
+    seen = cluster_view(0.0, swarm.tasks(), inventory(0.0, swarm.services(), swarm.nodes()), now)
+    assert seen.time is not None
+    assert seen.time.now == now
+    assert abs((now - seen.time.last_change).total_seconds()) < 60
+    assert cluster_view(0.0, [], seen.inventory, now).time is None
+
+
+def test_a_server_that_gets_no_address_is_told_apart() -> None:
+    swarm = FakeSwarm()
+    service_id = service(swarm)
+    swarm.set_state(service_id, "new")
+    lists = swarm.tasks(), inventory(0.0, swarm.services(), swarm.nodes())
+    now = datetime.now(UTC)
+    assert cluster_view(0.0, *lists, now).server(service_id).cause is Cause.STARTING
+    assert (
+        cluster_view(0.0, *lists, now + timedelta(minutes=1)).server(service_id).cause is Cause.NETWORK_FULL
+    )
+
+
+def test_services_are_counted_once_each() -> None:
+    swarm = FakeSwarm()
+    service(swarm)
+    service(swarm, "lab-ben")
+    assert view(swarm).service_count == 2

@@ -1,14 +1,16 @@
 """The shared task list: how often it is asked for, and what is known when Docker does not answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 import requests
+from prometheus_client import REGISTRY
 
 from swarmhub.spawner import watch as watch_module
-from swarmhub.spawner.events import EventThread
 from swarmhub.spawner.states import ServerPhase
 from swarmhub.spawner.view import ClusterView
 from swarmhub.spawner.watch import TaskWatch, next_delay
@@ -199,6 +201,163 @@ async def test_a_followed_server_that_moves_makes_the_watch_busy(watch: TaskWatc
     assert watch._is_busy()
 
 
+@pytest.fixture
+def counts(watch: TaskWatch, swarm: FakeSwarm) -> Callable[[], Awaitable[dict[str, int]]]:
+    """Lists as the loop does, and says what of the swarm was asked for."""
+
+    async def list_once() -> dict[str, int]:
+        swarm.calls.clear()
+        await watch._refresh(watch._known())
+        return dict(Counter(swarm.calls))
+
+    watch._needs_inventory = False
+    return list_once
+
+
+EVERYTHING = {"tasks": 1, "services": 1, "nodes": 1}
+Lists = Callable[[], Awaitable[dict[str, int]]]
+
+
+async def test_while_nothing_changes_only_tasks_are_asked_for(
+    watch: TaskWatch, swarm: FakeSwarm, counts: Lists
+) -> None:
+    clock: Any = watch._clock
+    for number in range(20):
+        watch.follow(create(swarm, f"lab-{number}"), lambda _: None)
+    assert await counts() == EVERYTHING
+    asked: Counter[str] = Counter()
+    for _ in range(30):  # a minute at the idle pace
+        clock.time += 2
+        asked.update(await counts())
+    assert asked == {"tasks": 30, "services": 2, "nodes": 2}
+
+
+async def test_an_event_asks_for_services_and_nodes(watch: TaskWatch, counts: Lists) -> None:
+    await counts()
+    watch._look_again()
+    assert await counts() == EVERYTHING
+
+
+async def test_while_servers_start_everything_is_asked_for(
+    watch: TaskWatch, swarm: FakeSwarm, counts: Lists
+) -> None:
+    await counts()
+    swarm.runs_at_once = False
+    watch.follow(create(swarm), lambda _: None)
+    await counts()
+    assert await counts() == EVERYTHING
+
+
+@pytest.mark.parametrize("change", ["service created", "service removed", "task on a new node"])
+async def test_tasks_that_do_not_fit_what_is_known_ask_for_the_rest_at_once(
+    watch: TaskWatch, swarm: FakeSwarm, counts: Lists, change: str
+) -> None:
+    # The event of each of these was lost.
+    mine = create(swarm)
+    await counts()
+    if change == "service created":
+        mine = create(swarm, "lab-ben")
+    elif change == "service removed":
+        swarm.remove_service(mine)
+    else:
+        swarm.suits = lambda _, node: node["Description"]["Hostname"] == "worker-3"
+        swarm.add_node("worker-3")
+        swarm.set_state(mine, "failed")
+        swarm.newest(mine)["DesiredState"] = "shutdown"
+    assert await counts() == EVERYTHING
+    assert watch.view is not None
+    phase = {"service removed": ServerPhase.GONE, "service created": ServerPhase.RUNNING}
+    # A node that is not in the list would make the task's container count as ended.
+    assert watch.view.server(mine).phase is phase.get(change, ServerPhase.STOPPING)
+
+
+async def test_a_question_is_not_answered_with_services_from_before_it(
+    watch: TaskWatch, swarm: FakeSwarm
+) -> None:
+    clock: Any = watch._clock
+    await watch.refresh()
+    clock.time += 1
+    partly = await watch._refresh(watch.view)
+    assert (partly.tasks_at, partly.loaded_at, watch.age) == (101.0, 100.0, 0.0)
+    assert await watch.newer_than(100.5, within=0.01) is None
+
+
+async def test_a_question_makes_the_loop_ask_for_everything(
+    running: TaskWatch, swarm: FakeSwarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "INVENTORY_AGE", 1000.0)
+    await running.newer_than(0, within=5)
+    asked = running.now()
+    assert await running.newer_than(asked, within=5) is not None
+
+
+async def test_after_an_outage_everything_is_asked_for(
+    running: TaskWatch, swarm: FakeSwarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "INVENTORY_AGE", 1000.0)
+    first = await running.newer_than(0, within=5)
+    assert first is not None
+    failed = value("swarmhub_watch_failures_total")
+    swarm.is_away = True
+    async with asyncio.timeout(5):
+        while value("swarmhub_watch_failures_total") == failed:  # noqa: ASYNC110  # the list is in a thread
+            await asyncio.sleep(0.001)
+    swarm.is_away = False
+    view = await running.next_view(5)
+    assert view is not None
+    assert view.inventory.loaded_at > first.inventory.loaded_at
+
+
+async def test_a_hung_engine_is_outlived(swarm: FakeSwarm) -> None:
+    watch = TaskWatch(lambda: swarm, "lab", events=False)
+    watch.start()
+    assert await watch.newer_than(0, within=5) is not None
+    asked = watch.now()
+    swarm.hangs.clear()
+    assert await watch.newer_than(asked, within=0.05) is None
+    assert watch.view is not None
+    swarm.hangs.set()
+    assert await watch.newer_than(asked, within=5) is not None
+    await watch.close()
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def test_the_views_age_is_a_metric(watch: TaskWatch) -> None:
+    clock: Any = watch._clock
+    watch.start()
+    assert math.isnan(value("swarmhub_watch_age_seconds"))
+    await watch.next_view(5)
+    clock.time += 4
+    assert value("swarmhub_watch_age_seconds") == 4.0
+
+
+async def test_time_in_a_state_is_counted_when_a_task_leaves_it(watch: TaskWatch, swarm: FakeSwarm) -> None:
+    swarm.runs_at_once = False
+    mine, other = create(swarm), create(swarm, "other", {"org.swarmhub.hub": "other"})
+    for service in (mine, other):
+        swarm.newest(service)["Status"]["Timestamp"] = "2026-01-01T00:00:00Z"
+    await watch.refresh()
+    before = [value(f"swarmhub_task_state_seconds_{kind}", state="assigned") for kind in ("count", "sum")]
+    for service in (mine, other):
+        swarm.set_state(service, "preparing")
+        swarm.newest(service)["Status"]["Timestamp"] = "2026-01-01T00:00:02.5Z"
+    await watch.refresh()
+    await watch.refresh()
+    after = [value(f"swarmhub_task_state_seconds_{kind}", state="assigned") for kind in ("count", "sum")]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 2.5], (
+        "another hub's counts not"
+    )
+
+
+async def test_a_view_of_many_servers_is_derived_once(watch: TaskWatch, swarm: FakeSwarm) -> None:
+    mine = create(swarm)
+    view = await watch.refresh()
+    assert view.server(mine) is view.server(mine)
+
+
 async def test_an_event_makes_the_next_list_come_early(
     swarm: FakeSwarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,27 +382,3 @@ async def test_an_event_makes_the_next_list_come_early(
     assert second is not None
     assert second.loaded_at > first.loaded_at
     await watch.close()
-
-
-def test_the_event_thread_comes_back_after_a_broken_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swarmhub.spawner.events._FIRST_PAUSE", 0.001)
-    streams = iter([requests.ConnectionError("refused"), [{"Type": "node"}, {"Type": "node"}]])
-    heard: list[int] = []
-
-    class Stream:
-        def events(self, *, filters: dict[str, Any], decode: bool) -> Any:
-            stream = next(streams)
-            if isinstance(stream, Exception):
-                raise stream
-            return stream
-
-    def on_event() -> None:
-        heard.append(1)
-        if len(heard) == 2:
-            thread.close()
-
-    thread = EventThread(Stream, on_event)  # type: ignore[arg-type]
-    thread.start()
-    thread._thread.join(5)
-    assert len(heard) == 2
-    assert not thread._thread.is_alive()
