@@ -1,218 +1,191 @@
-"""``make bench``: seconds until N light servers started at once are all ready; ours, stock and the raw floor.
+"""``make bench``: our spawner, stock dockerspawner and Swarm alone, in turn on the local cloud's swarm.
 
-Both hubs run from one configuration that differs in the spawner only; the raw floor makes equal services with
-nothing in between. All three take turns on the same swarm. What counts is the ratio.
+Both hubs run from one configuration that differs in the spawner only. What counts are the ratios; seconds
+depend on the machine. Each contender has the swarm to itself while it is measured, and their order is turned
+round from round to round.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
+import os
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import requests
 
-from tests.support.local_cloud import REPOSITORY, manager, status
-from tests.support.polling import eventually
+from bench.cloud import Cloud, clear, prepare
+from bench.results import Measurement, Row, render, table
+from bench.run import Run
+from bench.spawn import BENCHMARKS
+from bench.workload import PROGRAMS
+from tests.support.local_cloud import REPOSITORY, status
 
-HERE = Path(__file__).parent
-MANAGER = "172.31.250.10"
-PORTS = {"ours": 8101, "stock": 8102}
-DEADLINE_S = 300
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What all three run with."""
-
-    token: str
-    hub_image: str
-    proxy_image: str
-    notebook_image: str
-    network: str = "notebooks"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            "BENCH_TOKEN": self.token,
-            "BENCH_IMAGE": self.notebook_image,
-            "BENCH_NETWORK": self.network,
-            "BENCH_SERVER": (HERE / "light_server.py").read_text(),
-        }
-
-    @classmethod
-    def of_the_local_cloud(cls) -> Bench:
-        lines = (REPOSITORY / "var/etc/manager.env").read_text().split()
-        images = dict(line.split("=", 1) for line in lines)
-        return cls(
-            token=secrets.token_hex(16),
-            hub_image=images["SWARMHUB_HUB_IMAGE"],
-            proxy_image=images["SWARMHUB_PROXY_IMAGE"],
-            notebook_image=images["SWARMHUB_NOTEBOOK_IMAGE"],
-        )
+RESULTS = REPOSITORY / "var/bench"
+PLOT_IMAGE = "swarmhub/notebook:latest"
+ORDER = ("raw", "ours", "stock")
 
 
-def environment_options(environment: dict[str, str]) -> list[str]:
-    return [part for key, value in environment.items() for part in ("--env", f"{key}={value}")]
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers above zero, with commas between them."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if not numbers or min(numbers) < 1:
+            self.fail(f"{value!r} is no list of numbers above zero such as 1,10,30", param, ctx)
+        return tuple(sorted(set(numbers)))
 
 
-def create_service(name: str, image: str, environment: dict[str, str], *arguments: str) -> None:
-    """A service on the manager; ``arguments``: options, ``--`` and the command."""
-    split = arguments.index("--") if "--" in arguments else len(arguments)
-    manager(
-        "docker", "service", "create", "--detach", "--name", name, "--network", "notebooks",
-        "--constraint", "node.role==manager", "--endpoint-mode", "dnsrr",
-        *environment_options(environment),
-        *arguments[:split], image, *arguments[split + 1 :],
+def say(text: str) -> None:
+    click.echo(f"{time.strftime('%H:%M:%S')}  {text}", err=True)
+
+
+def measure_all(run: Run, rounds: int, names: Sequence[str]) -> tuple[list[Measurement], list[str]]:
+    """All rounds of these benchmarks; what broke off is said, and the rest goes on."""
+    measurements: list[Measurement] = []
+    broken: list[str] = []
+    for number in range(1, rounds + 1):
+        order = run.contenders if number % 2 else run.contenders[::-1]
+        for name in names:
+            for contender in order:
+                one = replace(run, contenders=(contender,), round=number)
+                begin = time.monotonic()
+                try:
+                    found = list(BENCHMARKS[name].measure(one))
+                except (
+                    AssertionError,
+                    OSError,
+                    subprocess.SubprocessError,
+                    requests.RequestException,
+                ) as error:
+                    broken.append(f"{name}, {contender}, round {number}: {error}")
+                    say(f"BROKE OFF: {broken[-1]}")
+                    continue
+                measurements += found
+                if found:
+                    say(f"{name}, {contender}, round {number}: {time.monotonic() - begin:.0f} s")
+    return measurements, broken
+
+
+def plot(document: str, target: Path) -> None:
+    """Drawn in a container of the notebook image: nothing else here needs matplotlib."""
+    done = subprocess.run(
+        ["docker", "run", "--rm", "--interactive", "--network", "none", PLOT_IMAGE,
+         "python", "-c", (PROGRAMS / "plot_spawn.py").read_text()],
+        input=document.encode(), capture_output=True, timeout=120, check=False,
     )  # fmt: skip
+    if done.returncode:
+        say(f"no plot: {done.stderr.decode().strip().splitlines()[-1:]}")
+        return
+    target.write_bytes(done.stdout)
+    say(f"plot: {target}")
 
 
-@contextmanager
-def hub(bench: Bench, spawner: str) -> Iterator[str]:
-    """A hub with that spawner and a proxy of its own; yields the hub's API address."""
-    port = PORTS[spawner]
-    url = f"http://{MANAGER}:{port}"
-    socket = "type=bind,source=/var/run/docker.sock,target=/var/run/docker.sock"
-    config = "import os; exec(os.environ['BENCH_CONFIG'])"
-    environment = bench.environment | {
-        "BENCH_SPAWNER": spawner,
-        "BENCH_HUB_URL": url,
-        "BENCH_CONFIG": (HERE / "hub_config.py").read_text(),
+def document(
+    run: Run, measurements: Sequence[Measurement], rows: Sequence[Row], broken: Sequence[str]
+) -> str:
+    settings = {
+        "hub_image": run.cloud.hub_image,
+        "notebook_image": run.cloud.notebook_image,
+        "processors": os.cpu_count(),
+        "counts": run.counts,
+        "lab_count": run.lab_count,
+        "steady_counts": run.steady_counts,
+        "full": run.full,
     }
-    remove("bench_proxy", "bench_hub")
-    create_service(
-        "bench_proxy", bench.proxy_image, {"CONFIGPROXY_AUTH_TOKEN": bench.token},
-        "--", "--ip=0.0.0.0", "--port=8000", "--api-ip=0.0.0.0", "--api-port=8001", f"--default-target={url}",
-    )  # fmt: skip
-    create_service(
-        "bench_hub", bench.hub_image, environment, "--mount", socket,
-        "--publish", f"mode=host,target=8081,published={port}",
-        "--", "sh", "-c", f'echo "{config}" > /tmp/config.py; exec jupyterhub --config /tmp/config.py',
-    )  # fmt: skip
-    try:
-        eventually(f"the hub with the {spawner} spawner", lambda: _answers(f"{url}/hub/health"), seconds=90)
-        yield f"{url}/hub/api"
-    finally:
-        remove("bench_hub", "bench_proxy")
+    body = {
+        "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "settings": settings,
+        "table": [row.as_json() for row in rows],
+        "measurements": [measurement.as_json() for measurement in measurements],
+        "broken_off": list(broken),
+    }
+    return json.dumps(body, indent=1)
 
 
-def seconds_with_hub(api: str, token: str, count: int) -> float:
-    """From the first request to the last of ``count`` servers being ready; they are stopped afterwards."""
-    names = [f"bench{number}" for number in range(count)]
-    session = requests.Session()
-    session.headers["Authorization"] = f"token {token}"
-    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=count))
-    session.post(f"{api}/users", json={"usernames": names}, timeout=30)
-
-    def request(method: str, name: str) -> int:
-        return session.request(method, f"{api}/users/{name}/server", timeout=DEADLINE_S).status_code
-
-    def servers(state: str) -> int:
-        users = session.get(f"{api}/users", params={"state": state}, timeout=30).json()
-        return sum(bool(user["servers"]) for user in users)
-
-    begin = time.monotonic()
-    with ThreadPoolExecutor(count) as pool:
-        answers = list(pool.map(lambda name: request("POST", name), names))
-        assert set(answers) <= {201, 202}, answers
-        eventually("all servers are ready", lambda: servers("ready") == count, seconds=DEADLINE_S, every=0.1)
-        took = time.monotonic() - begin
-        list(pool.map(lambda name: request("DELETE", name), names))
-    eventually("all servers are stopped", lambda: servers("active") == 0, seconds=DEADLINE_S, every=0.5)
-    return took
-
-
-def seconds_raw(bench: Bench, count: int) -> float:
-    """Measured in the hub's container, which has docker-py and reaches the servers."""
-    hub_container = "label=com.docker.swarm.service.name=swarmhub_hub"
-    container = manager("docker", "ps", "-q", "-f", hub_container).strip()
-    environment = environment_options(bench.environment)
-    program = (HERE / "raw_floor.py").read_text()
-    printed = manager(
-        "docker",
-        "exec",
-        *environment,
-        container,
-        "python",
-        "-c",
-        program,
-        str(count),
-        timeout=DEADLINE_S + 30,
-    )
-    return float(printed)
-
-
-def remove(*services: str) -> None:
-    manager("docker", "service", "rm", *services, check=False)
-    _wait_until_idle()
-
-
-def _wait_until_idle() -> None:
-    """Nothing of an earlier round may still be stopping on the workers."""
-
-    def idle() -> bool:
-        return not manager(
-            "sh", "-c", "docker service ls -q -f name=bench; docker ps -q -f name=bench", check=False
-        ).strip()
-
-    eventually("the earlier round is gone", idle, seconds=120, every=0.5)
-    time.sleep(3)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=2).ok
-    except requests.RequestException:
-        return False
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
 @click.option(
-    "--counts", default="1,10,30", show_default=True, help="How many servers at once, one run each."
+    "--counts", type=Numbers(), default="1,10,30,60", show_default=True, help="Light servers at once."
 )
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def main(counts: str, as_json: bool) -> None:
-    """Start N light servers at once: our spawner, stock dockerspawner, and Swarm with nothing in between."""
+@click.option("--lab-count", default=20, show_default=True, help="JupyterLab servers at once.")
+@click.option(
+    "--steady-counts",
+    type=Numbers(),
+    default="10,60",
+    show_default=True,
+    help="Light servers while nothing happens; the last also for the restart of the hub.",
+)
+@click.option("--full", default=120, show_default=True, help="Light servers for the full house.")
+@click.option("--rounds", default=1, show_default=True, help="Medians over so many rounds, in turned order.")
+@click.option(
+    "--contender",
+    "contenders",
+    multiple=True,
+    type=click.Choice(ORDER),
+    help="Only these; may be given more than once.",
+)
+@click.option(
+    "--json",
+    "target",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=RESULTS / "spawn.json",
+    help="File for the figures; the plot goes beside it.  [default: var/bench/spawn.json]",
+)
+def main(
+    *,
+    names: tuple[str, ...],
+    counts: tuple[int, ...],
+    lab_count: int,
+    steady_counts: tuple[int, ...],
+    full: int,
+    rounds: int,
+    contenders: tuple[str, ...],
+    target: Path,
+) -> None:
+    """Run the benchmarks NAMES, or all. The table goes to standard output, figures and a plot to files."""
+    signal.signal(signal.SIGTERM, _stop)
     try:
         status()
     except AssertionError:
         sys.exit("bench: the local cloud is not up. Run: make up")
-    numbers = [int(number) for number in counts.split(",")]
-    bench = Bench.of_the_local_cloud()
-    results: dict[str, dict[int, float]] = {"raw": {}, "ours": {}, "stock": {}}
-    for number in numbers:
-        results["raw"][number] = seconds_raw(bench, number)
-        _wait_until_idle()
-    for spawner in ("ours", "stock"):
-        with hub(bench, spawner) as api:
-            seconds_with_hub(api, bench.token, 1)  # the first start pays for imports and connections
-            for number in numbers:
-                results[spawner][number] = seconds_with_hub(api, bench.token, number)
-                _wait_until_idle_servers()
-    if as_json:
-        print(json.dumps(results))
-        return
-    header = ("servers at once", "raw s", "ours s", "stock s", "ours/raw", "stock/raw")
-    print("{:>15} {:>8} {:>8} {:>8} {:>9} {:>10}".format(*header))
-    for number in numbers:
-        raw, ours, stock = (results[who][number] for who in ("raw", "ours", "stock"))
-        print(f"{number:>15} {raw:>8.1f} {ours:>8.1f} {stock:>8.1f} {ours / raw:>9.2f} {stock / raw:>10.2f}")
-
-
-def _wait_until_idle_servers() -> None:
-    def idle() -> bool:
-        listed = manager("docker", "service", "ls", "--format", "{{.Name}}")
-        return not [name for name in listed.split() if "bench" in name and not name.startswith("bench_")]
-
-    eventually("the earlier round is gone", idle, seconds=120, every=0.5)
-    time.sleep(3)
+    order = tuple(contender for contender in ORDER if not contenders or contender in contenders)
+    run = Run(Cloud.running(), order, counts, lab_count, steady_counts, full, 1, say)
+    chosen = names or tuple(BENCHMARKS)
+    try:
+        say("clearing up what an earlier run left")
+        prepare(run.cloud)
+        measurements, broken = measure_all(run, rounds, chosen)
+    finally:
+        clear()
+    rows = table(measurements, [t for name in chosen for t in BENCHMARKS[name].TARGETS])
+    click.echo(render(rows))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    text = document(run, measurements, rows, broken)
+    target.write_text(text)
+    if rows:
+        plot(text, target.with_suffix(".png"))
+    if broken:
+        sys.exit("\n".join(["bench: broken off:", *broken]))
 
 
 if __name__ == "__main__":
