@@ -7,6 +7,8 @@ from pathlib import Path
 from jupyterhub.roles import get_default_roles
 from traitlets.config import get_config
 
+from swarmhub.hub.database import use_write_ahead_log
+
 c = get_config()
 bench = json.loads(os.environ["BENCH_SETTINGS"])
 workload = bench["workload"]
@@ -14,6 +16,7 @@ workload = bench["workload"]
 c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
 c.JupyterHub.hub_connect_url = bench["hub_url"]
 # On disk, as a real hub has it: it is restarted in the benchmark `readoption`.
+use_write_ahead_log()
 c.JupyterHub.db_url = f"sqlite:///{bench['state']}/jupyterhub.sqlite"
 cookie_secret = Path(bench["state"], "cookie_secret")
 if not cookie_secret.exists():

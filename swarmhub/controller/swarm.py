@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from swarmhub.controller.model import SwarmView
 from swarmhub.controller.parse import node_from, servers_from
 from swarmhub.images import resolve_image
 from swarmhub.registries import Credentials, authenticate
-from swarmhub.spawner.spec import LABEL_HUB
+from swarmhub.spawner.spec import LABEL_HEALTH, LABEL_HUB
 
 T = TypeVar("T")
 
@@ -118,7 +119,8 @@ class Swarm:
         """Have the service's tasks replaced in its own update order; False if that was asked for already.
 
         ``seen_counter`` is the ``ForceUpdate`` the decision is based on. The specification goes back exactly
-        as it came: docker-py's ``update_service`` would build it anew from the parts it knows.
+        as it came, with the health check of its label: docker-py's ``update_service`` would build it anew
+        from the parts it knows.
         """
 
         def change(client: Any) -> bool:
@@ -126,7 +128,10 @@ class Swarm:
             spec, template = service["Spec"], service["Spec"]["TaskTemplate"]
             if template.get("ForceUpdate", 0) != seen_counter:
                 return False
-            spec = {**spec, "TaskTemplate": {**template, "ForceUpdate": seen_counter + 1}}
+            template = {**template, "ForceUpdate": seen_counter + 1}
+            if health := spec.get("Labels", {}).get(LABEL_HEALTH):
+                template["ContainerSpec"] = {**template["ContainerSpec"], "Healthcheck": json.loads(health)}
+            spec = {**spec, "TaskTemplate": template}
             params = {"version": service["Version"]["Index"], "registryAuthFrom": "spec"}
             url = client._url("/services/{0}/update", service_id)
             # The login kept with the service may have ended; with none, the engine takes the kept one.

@@ -20,6 +20,7 @@ from pathlib import Path
 from jupyterhub.roles import get_default_roles
 
 from swarmhub.config import load_config
+from swarmhub.hub.database import use_write_ahead_log
 from swarmhub.spawner import SwarmSpawner
 
 config_path = Path(os.environ.get("SWARMHUB_CONFIG", "/etc/swarmhub/swarmhub.yaml"))
@@ -35,6 +36,7 @@ c.JupyterHub.hub_connect_url = os.environ["SWARMHUB_HUB_URL"]
 c.JupyterHub.default_url = "/hub/home"
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.cleanup_proxy = False
+use_write_ahead_log()
 c.JupyterHub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
 c.JupyterHub.cookie_secret_file = str(state / "jupyterhub_cookie_secret")
 c.JupyterHub.template_vars = {"announcement_login": swarmhub.hub.title}

@@ -80,7 +80,7 @@ def starting(state: ServerState, node: str) -> Step:
     percent = _PERCENT.get(task.state, _PERCENT[TaskState.NEW])
     worker = f"worker {node}" if node else "a worker"
     if state.phase is ServerPhase.RUNNING:
-        return Step(percent, f"Notebook server is running on {worker}, connecting you to it")
+        return Step(percent, f"Notebook server is starting on {worker}")
     if task.state.is_final:
         return Step(percent, f"An attempt on {worker} failed, trying again: {state.reason or task.state}")
     if state.cause is Cause.NETWORK_FULL:

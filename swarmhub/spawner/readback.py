@@ -49,10 +49,6 @@ def _init(template: Mapping[str, Any]) -> bool:
     return bool(_container(template).get("Init"))
 
 
-def _start_interval(template: Mapping[str, Any]) -> int:
-    return int((_container(template).get("Healthcheck") or {}).get("StartInterval") or 0)
-
-
 # The engines: version history of the Engine API, the API that first lists each field.
 _FIELDS: tuple[tuple[str, str, str, _Read], ...] = (
     (
@@ -70,10 +66,4 @@ _FIELDS: tuple[tuple[str, str, str, _Read], ...] = (
     ("Ulimits", "Docker 20.10", "the number of open files is not limited", _ulimits),
     ("Limits.Pids", "Docker 20.10", "one student's processes can fill a machine", _pids),
     ("Init", "Docker 18.06", "ended processes are not cleaned up, and signals may get lost", _init),
-    (
-        "Healthcheck.StartInterval",
-        "Docker 25",
-        "a starting server is asked every 30 seconds only, and starts that much later",
-        _start_interval,
-    ),
 )

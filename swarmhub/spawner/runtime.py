@@ -50,6 +50,10 @@ LOGS_WITHIN = 5.0
 log = logging.getLogger(__name__)
 
 
+class NameTakenError(Exception):
+    """There is a service of that name."""
+
+
 class Runtime:
     """One a hub process; made by the first spawner that needs it, kept in the hub's settings."""
 
@@ -168,7 +172,10 @@ class Runtime:
         return await attempts(self.docker, call)
 
     async def create_service(self, body: Mapping[str, Any]) -> str:
-        """Create a service and return its id. Raises StartFailure, told apart by the engine's status code."""
+        """Create a service and return its id.
+
+        Raises NameTakenError, and StartFailure, told apart by the engine's status code.
+        """
         tries = itertools.count()
 
         def create(api: DockerApi) -> str:
@@ -186,6 +193,8 @@ class Runtime:
         except APIError as error:
             detail = str(error.explanation or error)
             status = error.status_code or HTTPStatus.INTERNAL_SERVER_ERROR
+            if status == HTTPStatus.CONFLICT:
+                raise NameTakenError(detail) from error
             if status == HTTPStatus.NOT_FOUND:
                 raise NetworkFailure("The network of your server does not exist", detail) from error
             if status == HTTPStatus.BAD_REQUEST:

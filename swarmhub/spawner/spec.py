@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -51,6 +52,8 @@ LABEL_SERVER = "org.swarmhub.server"
 LABEL_USER = "org.swarmhub.user"
 LABEL_COURSE = "org.swarmhub.course"
 LABEL_SPEC = "org.swarmhub.spec"
+LABEL_HEALTH = "org.swarmhub.health"
+"""The engine's HealthConfig as JSON, for when the service is moved (``swarmhub.spawner.health``)."""
 
 SPEC_VERSION = 2
 """Which generation of this module made a service: counted up when services must be told apart by it. 1 had no
@@ -189,7 +192,7 @@ def service_body(request: ServerRequest) -> dict[str, Any]:
     )
     create = {
         "name": request.name,
-        "labels": labels(request),
+        "labels": labels(request) | _health_label(request),
         "task_template": _build(TaskTemplate, task),
         "mode": ServiceMode("replicated", replicas=1),
         # start-first: the new task serves before the old one stops. continue: a paused or rolled back update
@@ -232,6 +235,16 @@ def labels(request: ServerRequest) -> dict[str, str]:
     }
 
 
+def _health_label(request: ServerRequest) -> dict[str, str]:
+    if not request.has_shell:
+        return {}
+    return {LABEL_HEALTH: json.dumps(_health(request))}
+
+
+def _health(request: ServerRequest) -> dict[str, Any]:
+    return health_check(request.port, request.base_url, request.start_period)
+
+
 def _build(kind: Callable[..., dict[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
     """One of docker-py's types, with the settings it does not know, which start with a capital."""
     known = {key: value for key, value in settings.items() if not key[:1].isupper()}
@@ -256,9 +269,8 @@ def _container(request: ServerRequest) -> dict[str, Any]:
         "mounts": _mounts(request),
         "configs": [_config(file) for file in request.files],
         "secrets": [_secret(request.token_secret, request.home)] if request.token_secret else [],
-        "healthcheck": health_check(request.port, request.base_url, request.start_period)
-        if request.has_shell
-        else no_health_check(),
+        # Whoever sets a health check of their own wants the engine to check.
+        "healthcheck": _health(request) if "healthcheck" in request.extras.container else no_health_check(),
         "stop_grace_period": STOP_GRACE * _SECOND,
         "init": True,
         "cap_drop": ["ALL"],

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import requests
 from docker.errors import DockerException
@@ -23,10 +23,11 @@ from swarmhub.spawner.errors import (
     StartFailure,
 )
 from swarmhub.spawner.folders import path_fields
+from swarmhub.spawner.knock import first_open
 from swarmhub.spawner.placement import relaxed
 from swarmhub.spawner.profiles import ServerChoice
 from swarmhub.spawner.queue import QueueTimeout, Ticket, Wish
-from swarmhub.spawner.runtime import Runtime
+from swarmhub.spawner.runtime import NameTakenError, Runtime
 from swarmhub.spawner.spec import STOP_GRACE, labels, service_body
 from swarmhub.spawner.states import ServerState
 from swarmhub.spawner.view import ClusterView
@@ -56,6 +57,8 @@ class Start:
         self._wish: Wish | None = None
         self._choice: ServerChoice | None = None
         self._body: dict[str, Any] = {}
+        self._candidate: str | None = None
+        """Where the server will answer."""
 
     @property
     def seconds(self) -> float:
@@ -82,7 +85,8 @@ class Start:
             raise NetworkFailure("No network is configured", "set network.name or SwarmSpawner.network_name")
         spawner._save_state()
         self._body = await self._prepare(choice)
-        await self._remove_leftover()
+        view = runtime.watch.view
+        await self._remove_leftover(view.services.get(spawner.object_name) if view else None)
         self._wish = Wish(spawner.user.name, spawner.name, spawner.course_name, _lane(choice), self._since)
         with await runtime.queue.admit(self._wish, deadline) as ticket:
             metrics.QUEUE_WAIT_SECONDS.observe(ticket.waited)
@@ -129,6 +133,10 @@ class Start:
         spawner, runtime = self._spawner, self._runtime
         try:
             await _kept(runtime.create_service(self._body), spawner._know_service)
+        except NameTakenError:
+            # A service that the view did not show yet.
+            await self._remove_leftover(await runtime.service_id(spawner.object_name))
+            await _kept(runtime.create_service(self._body), spawner._know_service)
         except ConfigFailure:
             # Perhaps a file of the server's was swept away while it waited: one more try with new ones.
             if not runtime.preparation.swarm_files.forget():
@@ -138,12 +146,11 @@ class Start:
             self._body = await self._prepare(choice)
             await _kept(runtime.create_service(self._body), spawner._know_service)
 
-    async def _remove_leftover(self) -> None:
+    async def _remove_leftover(self, leftover: str | None) -> None:
         """A service of this name from before: two servers must never write one home."""
-        spawner, runtime = self._spawner, self._runtime
-        leftover = await runtime.service_id(spawner.object_name)
         if leftover is None:
             return
+        spawner, runtime = self._spawner, self._runtime
         self._step = progress.preparing("Waiting for your previous server to stop")
         spawner.log.warning("Removing leftover service %s (%s)", spawner.object_name, leftover)
         await runtime.remove_service(leftover)
@@ -151,38 +158,45 @@ class Start:
             raise EngineFailure(f"Your previous server did not stop within {STOP_TIMEOUT:.0f} seconds")
 
     async def running_address(self, deadline: float, ticket: Ticket | None = None) -> str:
-        """Wait until a task of the created service runs; its address. Raises StartFailure."""
+        """Wait until a task of the created service takes connections; its address. Raises StartFailure."""
+        knocking = asyncio.ensure_future(first_open(lambda: self._candidate, self._spawner.port))
+        watching = asyncio.ensure_future(self._watch(deadline, ticket))
+        try:
+            await asyncio.wait([knocking, watching], return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
+            return knocking.result()
+        finally:
+            knocking.cancel()
+            watching.cancel()
+
+    async def _watch(self, deadline: float, ticket: Ticket | None) -> NoReturn:
+        """Follow the service's tasks until one ends in a failure. Raises StartFailure."""
         spawner, watch, choice = self._spawner, self._runtime.watch, self._choice
         seen: ServerState | None = None
         placed_at: float | None = None
         since = watch.now()
 
-        def decide(view: ClusterView) -> str | None:
+        def look(view: ClusterView) -> None:
             nonlocal seen, placed_at
             seen = view.server(spawner.object_id)
             self._step = progress.starting(seen, view.node_name(seen.task))
+            self._candidate = outcome.running_address(seen, spawner.network_name)
             if seen.task and seen.task.node_id:
                 placed_at = placed_at or view.loaded_at
                 if ticket:
                     ticket.placed()
             elif ticket and seen.task and seen.cause is Cause.NO_SEAT:
                 ticket.unplaced(seen.task.error)
-            address = outcome.running_address(seen, spawner.network_name)
-            if address is None and placed_at and view.loaded_at > placed_at + spawner.ready_timeout:
+            if placed_at and view.loaded_at > placed_at + spawner.ready_timeout:
                 raise outcome.late(seen, spawner.ready_timeout)
-            return address
 
-        relax_at = since + choice.relax_after if choice and choice.prefer else None
-        while True:
-            until = deadline if relax_at is None else min(deadline, relax_at)
-            address = await watch.until(decide, since=since, deadline=until)
-            if address is not None:
-                return address
-            if relax_at is None or relax_at >= deadline:
-                raise outcome.late(seen, spawner.start_timeout)
-            relax_at = None
-            if placed_at is None and choice:
+        if choice and choice.prefer:
+            await watch.until(look, since=since, deadline=min(deadline, since + choice.relax_after))
+            if placed_at is None:
                 await self._relax(choice)
+        await watch.until(look, since=since, deadline=deadline)
+        raise outcome.late(seen, spawner.start_timeout)
 
     async def _relax(self, choice: ServerChoice) -> None:
         """Give up what is only preferred of a machine."""

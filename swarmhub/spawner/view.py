@@ -102,6 +102,12 @@ class ClusterView:
         return len(set(self.services.values()))
 
     @property
+    def own_tasks(self) -> Mapping[str, tuple[Task, ...]]:
+        """``tasks`` of this hub's services alone."""
+        own = set(self.services.values())
+        return {service_id: tasks for service_id, tasks in self.tasks.items() if service_id in own}
+
+    @property
     def ids(self) -> frozenset[str]:
         """Services and nodes that tasks belong to: if they differ from before, the inventory is old."""
         of_nodes = {task.node_id for tasks in self.tasks.values() for task in tasks}

@@ -35,7 +35,9 @@ IDLE_DELAY = 2.0
 RECENT = 30.0
 """How long (seconds) a change counts as recent."""
 SMALLEST_DELAY = 0.1
-"""Seconds between lists at least, however many events arrive: 500 servers starting are 500 events."""
+"""Seconds between lists at least."""
+LEAST_REST = 1.0
+"""Pause after a list, as a multiple of the time it took: a busy machine is asked less often."""
 INVENTORY_AGE = 30.0
 """Seconds after which services and nodes are listed again, whatever events said: the cost of a lost event."""
 LONGEST_BACKOFF = 10.0
@@ -89,6 +91,7 @@ class TaskWatch:
         self._followers: dict[str, Callback] = {}
         self._waiting = 0
         self._needs_inventory = True
+        self._took = 0.0
         self._changed_at = clock()
         self._failures = 0
         self._wake = asyncio.Event()
@@ -208,7 +211,7 @@ class TaskWatch:
 
         view = await self._docker(load)
         before, self._view = self._view, view
-        if before is None or view.tasks != before.tasks:
+        if before is None or view.own_tasks != before.own_tasks:
             self._changed_at = asked
         if before is not None:
             _observe(before, view)
@@ -229,7 +232,9 @@ class TaskWatch:
                 known = self._known()
                 # Before the question, not after: an event while it is under way asks for another list.
                 self._needs_inventory = False
+                asked = self._clock()
                 await self._refresh(known)
+                self._took = self._clock() - asked
                 self._failures = 0
             except Exception as error:
                 self._failures += 1
@@ -242,15 +247,17 @@ class TaskWatch:
             if self._failures:
                 await asyncio.sleep(delay)
                 continue
-            await asyncio.sleep(SMALLEST_DELAY)
+            # However many events arrive: 500 servers starting are 500 events.
+            rest = max(SMALLEST_DELAY, LEAST_REST * self._took)
+            await asyncio.sleep(rest)
             with suppress(TimeoutError):
-                async with asyncio.timeout(delay - SMALLEST_DELAY):
+                async with asyncio.timeout(delay - rest):
                     await self._wake.wait()
 
     def _known(self) -> ClusterView | None:
         """The view whose services and nodes are good enough for the next one; None: list them, too."""
         view = self._view
-        if view is None or self._needs_inventory or self._is_busy():
+        if view is None or self._needs_inventory:
             return None
         return view if self._clock() - view.inventory.loaded_at < INVENTORY_AGE else None
 

@@ -108,6 +108,15 @@ async def test_a_move_changes_the_counter_and_nothing_else(engine: Engine, swarm
     assert engine.requests[-1][2] == {"version": ["20"], "registryAuthFrom": ["spec"]}
 
 
+async def test_a_move_puts_the_health_check_of_the_label_in_place(engine: Engine, swarm: Swarm) -> None:
+    check = {"Test": ["CMD-SHELL", "true"], "Interval": 1}
+    engine.services["service1"]["Spec"]["Labels"]["org.swarmhub.health"] = json.dumps(check)
+    assert await swarm.force_update("service1", 3)
+    container = engine.services["service1"]["Spec"]["TaskTemplate"]["ContainerSpec"]
+    assert container["Healthcheck"] == check
+    assert container["Image"] == "a@sha256:1"
+
+
 async def test_a_move_that_was_asked_for_meanwhile_is_not_asked_for_twice(
     engine: Engine, swarm: Swarm
 ) -> None:

@@ -15,7 +15,7 @@ from jupyterhub.user import User
 from traitlets.config import Config as TraitConfig
 
 from swarmhub.config import Config
-from swarmhub.spawner import SwarmSpawner, runtime, watch
+from swarmhub.spawner import SwarmSpawner, knock, runtime, watch
 from swarmhub.spawner.runtime import Runtime
 from swarmhub.spawner.settings import RUNTIME_KEY
 from tests.unit.spawner.fake_swarm import FakeSwarm
@@ -114,6 +114,18 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "IDLE_DELAY", 0.005)
     monkeypatch.setattr(watch, "LONGEST_BACKOFF", 0.01)
     monkeypatch.setattr(runtime, "ENGINE_PATIENCE", 0.3)
+
+
+@pytest.fixture(autouse=True)
+def _open(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers of the swarm in memory take connections as soon as they run."""
+
+    async def takes_connections(_address: str, _port: int) -> bool:
+        return True
+
+    if "knock" not in request.node.path.name:
+        monkeypatch.setattr(knock, "takes_connections", takes_connections)
+        monkeypatch.setattr(knock, "FIRST_PAUSE", 0.001)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ async def test_the_service_is_what_course_and_user_ask_for(hub: LabHub, tmp_path
     assert body["labels"]["org.swarmhub.course"] == "stats"
     assert body["task_template"]["Resources"]["Limits"]["MemoryBytes"] == 2**31
     assert "node.labels.org.swarmhub.pool==cpu" in body["task_template"]["Placement"]["Constraints"]
-    assert "/user/ana/api" in container["Healthcheck"]["Test"][1]
+    assert "/user/ana/api" in body["labels"]["org.swarmhub.health"]
 
 
 async def test_the_server_listens_where_the_hub_looks_and_knows_the_hub(hub: LabHub) -> None:
@@ -153,8 +153,8 @@ async def test_a_leftover_of_the_same_name_is_gone_before_the_new_one_starts(hub
     hub.swarm.stops_at_once = False
     hub.prepare(first)
     start = asyncio.ensure_future(first.start())
+    await until(lambda: hub.swarm.names == [])
     await views(hub, 3)
-    assert hub.swarm.names == []
     assert len(hub.swarm.bodies) == 1, "the old container still runs"
     hub.swarm.end_containers()
     await start

@@ -71,7 +71,7 @@ def test_labels_tell_whose_server_it_is_on_service_container_and_secret() -> Non
         "org.swarmhub.pool": "cpu",
         "org.swarmhub.spec": "2",
     }
-    assert body()["labels"] == expected
+    assert body(has_shell=False)["labels"] == expected
     assert container()["Labels"] == expected
     assert labels(REQUEST) == expected
 
@@ -146,14 +146,16 @@ def test_the_container_has_an_init_no_capabilities_and_half_a_minute_to_stop() -
     assert spec["Args"] == ["jupyterhub-singleuser", "--debug"]
 
 
-def test_health_is_asked_at_the_servers_own_prefix() -> None:
-    check = container(base_url="/user/ana/", start_period=60.0)["Healthcheck"]
+def test_a_server_is_not_asked_for_its_health_until_it_moves() -> None:
+    made = body(base_url="/user/ana/", start_period=60.0)
+    assert made["task_template"]["ContainerSpec"]["Healthcheck"] == {"Test": ["NONE"]}
+    check = json.loads(made["labels"]["org.swarmhub.health"])
     assert "http://127.0.0.1:8888/user/ana/api" in check["Test"][1]
     assert check["StartPeriod"] == 60 * 10**9
 
 
-def test_an_image_without_a_shell_has_no_health_check() -> None:
-    assert container(has_shell=False)["Healthcheck"] == {"Test": ["NONE"]}
+def test_an_image_without_a_shell_is_never_asked() -> None:
+    assert "org.swarmhub.health" not in body(has_shell=False)["labels"]
 
 
 def test_nobody_gains_rights_through_a_program() -> None:
