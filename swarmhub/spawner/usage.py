@@ -126,6 +126,7 @@ class UsageMeter:
         self._sleep = sleep
         self._known: dict[str, Usage] = {}
         self._wanted: set[str] = set()
+        self._asked = asyncio.Event()
         self._running: dict[str, asyncio.Task[Usage | None]] = {}
         self._tried: dict[str, float] = {}
         self._changed = False
@@ -138,6 +139,7 @@ class UsageMeter:
     def soon(self, slug: str) -> None:
         """Measure this home next, for example because its server stopped."""
         self._wanted.add(slug)
+        self._asked.set()
 
     def verdict(self, slug: str, quota: int | None) -> QuotaVerdict:
         """The verdict on what is known; ``quota`` in bytes, None: unlimited."""
@@ -186,7 +188,7 @@ class UsageMeter:
             try:
                 slug = await self._next()
                 if slug is None:
-                    await self._sleep(_IDLE_DELAY)
+                    await self._idle()
                 else:
                     self._wanted.discard(slug)
                     await self._measure(slug, _LONGEST, pause=_PAUSE)
@@ -195,6 +197,17 @@ class UsageMeter:
             except OSError as error:
                 _log.warning("The homes' sizes cannot be measured just now: %s", error)
                 await self._sleep(_IDLE_DELAY)
+
+    async def _idle(self) -> None:
+        """Until somebody asks for a home, at most ``_IDLE_DELAY`` seconds."""
+        self._asked.clear()
+        sleep = asyncio.ensure_future(self._sleep(_IDLE_DELAY))
+        asked = asyncio.ensure_future(self._asked.wait())
+        try:
+            await asyncio.wait([sleep, asked], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            asked.cancel()
 
     async def _next(self) -> str | None:
         """The home that should be measured next; homes that are gone are forgotten."""
