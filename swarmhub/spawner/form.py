@@ -16,9 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from swarmhub.config import Config, CourseConfig, SizeConfig
 from swarmhub.config.base import Choice
 from swarmhub.spawner.profiles import SEPARATOR, ChoiceError, Person, ServerChoice, resolve
+from swarmhub.spawner.sizes import readable_size
 
 TEMPLATE = "swarmhub_form.html"
-_UNITS = (("TB", 2**40), ("GB", 2**30), ("MB", 2**20))
 
 _environment = Environment(
     loader=PackageLoader("swarmhub.hub", "templates"), autoescape=True, undefined=StrictUndefined
@@ -87,13 +87,7 @@ def limits(size: SizeConfig) -> str:
     """A size in words: ``up to 1 GB memory, 1 core``."""
     cores = "1 core" if size.cpu == 1 else f"{size.cpu:g} cores"
     extra = [f"{count} {kind}" for kind, count in size.resources.items()]
-    return "up to " + ", ".join([f"{memory(size.memory)} memory", cores, *extra])
-
-
-def memory(size: int) -> str:
-    """Bytes as people say them: ``1.5 GB`` (powers of 1024)."""
-    unit, factor = next(((u, f) for u, f in _UNITS if size >= f), _UNITS[-1])
-    return f"{round(size / factor, 1):g} {unit}"
+    return "up to " + ", ".join([f"{readable_size(size.memory)} memory", cores, *extra])
 
 
 def _cards(config: Config, person: Person, default_course: str) -> Iterator[Card]:

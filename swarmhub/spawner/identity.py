@@ -17,8 +17,8 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-HOME = "/home/jovyan"
-"""Where the home is mounted: the path every Jupyter image uses."""
+from swarmhub.config import HOME
+
 LOGIN = "jovyan"
 """Login name in every server: the one every Jupyter image uses."""
 PASSWD_TARGET = "/etc/passwd"

@@ -1,6 +1,6 @@
 """What a start needs before it asks Swarm for a seat: home, folders, files, image. Each failure is typed.
 
-All of it happens before the start's turn comes, side by side, so that a turn is only the creation itself.
+All of it happens before the start's turn comes, so that a turn is only the creation itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TypeVar
 from docker.errors import DockerException
 from requests import RequestException
 
-from swarmhub.config import Config
+from swarmhub.config import HOME, Config
 from swarmhub.images import ImageError, resolve_image
 from swarmhub.pins import FILE_NAME, Pins
 from swarmhub.registries import Credentials, registries_of
@@ -34,7 +34,7 @@ from swarmhub.spawner.folders import (
     folder_mounts,
 )
 from swarmhub.spawner.homes import Home, HomeError, ensure_home
-from swarmhub.spawner.identity import GROUP_TARGET, HOME, PASSWD_TARGET, group_file, passwd_file
+from swarmhub.spawner.identity import GROUP_TARGET, PASSWD_TARGET, group_file, passwd_file
 from swarmhub.spawner.local_state import files as local_state_files
 from swarmhub.spawner.profiles import ServerChoice
 from swarmhub.spawner.spec import FileRef

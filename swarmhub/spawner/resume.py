@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 from swarmhub.spawner.errors import StartFailure
@@ -90,11 +90,25 @@ async def _ask_again(spawner: SwarmSpawner) -> None:
         headers={"Authorization": f"token {token}", "Content-Type": "application/json"},
         request_timeout=30,
     )
+
+    async def ask() -> None:
+        if spawner.pending:
+            raise BlockingIOError("the hub still cleans up what it found")
+        await AsyncHTTPClient().fetch(request)
+
     attempts = AsyncRetrying(
-        # The hub is still cleaning up what it found, or does not listen yet.
-        retry=retry_if_exception_type((HTTPClientError, OSError)),
+        # The hub does not listen yet. What it answers is its answer: a refused start is not tried again.
+        retry=retry_if_exception(_is_unanswered),
         stop=stop_after_delay(ASK_AGAIN_WITHIN),
         wait=wait_exponential(multiplier=0.25, max=5),
         reraise=True,
     )
-    await attempts(AsyncHTTPClient().fetch, request)
+    try:
+        await attempts(ask)
+    except HTTPClientError as error:
+        log.warning("%s was not started again: %s", spawner._log_name, error)
+
+
+def _is_unanswered(error: BaseException) -> bool:
+    unanswered = 599  # tornado's own code for a connection that broke
+    return isinstance(error, OSError) or (isinstance(error, HTTPClientError) and error.code == unanswered)

@@ -40,6 +40,8 @@ class SwarmSpawner(SpawnerSettings):
     """Unix seconds when a start was asked for that an earlier hub process did not finish."""
     _secret: SecretRef | None = None
     """Where the running server has its API token from."""
+    _is_removed = False
+    """``stop()`` has removed what ran."""
     _keeper: RouteKeeper | None = None
 
     @default("object_name")
@@ -96,7 +98,7 @@ class SwarmSpawner(SpawnerSettings):
         self.object_id = ""
         self.object_name = self._object_name_default()
         self.course_name, self.image_digest = "", ""
-        self._secret, self._unfinished_since = None, None
+        self._secret, self._unfinished_since, self._is_removed = None, None, False
 
     # Start
 
@@ -226,6 +228,7 @@ class SwarmSpawner(SpawnerSettings):
         await runtime.remove_service(service_id or self.object_name)
         if secret:
             await runtime.remove_secret(secret.id)
+        self._is_removed = True
         if now or not service_id:
             return
         if not await runtime.wait_gone(service_id, STOP_TIMEOUT):
@@ -233,7 +236,8 @@ class SwarmSpawner(SpawnerSettings):
 
     async def run_post_stop_hook(self) -> None:
         """Also remove the service of a server that ended by itself: JupyterHub does not call stop() then."""
-        await self._remove_quietly(self._runtime)
+        if not self._is_removed:
+            await self._remove_quietly(self._runtime)
         self._runtime.queue.wake()
         result = super().run_post_stop_hook()
         if inspect.isawaitable(result):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from docker.types import (
     ConfigReference,
@@ -22,8 +22,10 @@ from docker.types import (
 )
 from swarmhub_agent.protocol import LABEL_POOL
 
+from swarmhub.config import HOME
+from swarmhub.spawner.folders import FolderMount
 from swarmhub.spawner.health import health_check, no_health_check
-from swarmhub.spawner.identity import HOME, HomeMount, identity_env
+from swarmhub.spawner.identity import HomeMount, identity_env
 from swarmhub.spawner.placement import constraints
 from swarmhub.spawner.tokens import TOKEN_FILE, SecretRef, command_with_token, without_token
 
@@ -65,22 +67,6 @@ _SECOND = 10**9
 """Docker counts durations in nanoseconds, cores too."""
 _SHM_SHARE = 2
 """/dev/shm may take this fraction (1/2) of the memory limit; Docker's own 64M breaks parallel libraries."""
-
-
-class FolderMount(Protocol):
-    """A shared folder on the node, as ``swarmhub.spawner.folders`` describes it."""
-
-    @property
-    def source(self) -> str:
-        """Path on the node."""
-
-    @property
-    def target(self) -> str:
-        """Path in the container."""
-
-    @property
-    def read_only(self) -> bool:
-        """Nobody in this server may write."""
 
 
 @dataclass(frozen=True)

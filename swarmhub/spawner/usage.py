@@ -25,6 +25,7 @@ from pydantic import TypeAdapter
 from swarmhub.spawner.disk_walk import DiskWalk, Usage
 from swarmhub.spawner.homes import HOMES
 from swarmhub.spawner.safe_paths import opened
+from swarmhub.spawner.sizes import readable_size
 
 NEAR_SHARE = 0.8
 """Share of the quota from which a student is told."""
@@ -49,7 +50,6 @@ _GRACE = 1.0
 _IDLE_DELAY = 30.0
 _SAVE_DELAY = 30.0
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_UNITS = ((2**40, "TB"), (2**30, "GB"), (2**20, "MB"), (2**10, "KB"))
 _KNOWN = TypeAdapter(dict[str, Usage])
 _Result = TypeVar("_Result")
 
@@ -91,14 +91,6 @@ def judge(usage: Usage | None, quota: int | None) -> QuotaVerdict:
         f"Your home is full: it {holds} Delete something in a server that still runs, or ask your teacher or "
         "the operator of this hub for room.",
     )
-
-
-def readable_size(size: int) -> str:
-    """Bytes as people write them, in powers of 1024 as in ``swarmhub.yaml``: ``8.3 GB``, ``10 GB``."""
-    for unit, name in _UNITS:
-        if size >= unit:
-            return f"{size / unit:.1f}".removesuffix(".0") + f" {name}"
-    return f"{size} bytes"
 
 
 class UsageMeter:

@@ -138,7 +138,7 @@ def test_spot_reclaim_moves_four_servers_without_a_gap(scene: Scene, measured: M
                 "the node is paused": (
                     lambda: scene.node_now() is None or scene.node_now().availability != "active",
                     5,
-                ),  # type: ignore[union-attr]
+                ),
                 "every server runs elsewhere": (lambda: all_moved(scene), 110),
                 "the old node is gone from the swarm": (lambda: scene.node_now() is None, 118),
             }

@@ -24,7 +24,7 @@ from traitlets.config import Config
 from swarmhub.spawner import SwarmSpawner
 
 
-class DockerSpawner(SwarmSpawner):  # type: ignore[misc]
+class DockerSpawner(SwarmSpawner):
     """Ours under the name that the parent's tests configure and expect in messages."""
 
     async def get_object(self) -> dict[str, Any] | None:

@@ -59,7 +59,7 @@ class Ecr:
         self.calls += 1
         if self.broken:
             error = {"Error": {"Code": "AccessDeniedException", "Message": "no role"}}
-            raise ClientError(error, "GetAuthorizationToken")  # type: ignore[arg-type] # as AWS sends it
+            raise ClientError(error, "GetAuthorizationToken")
         token = base64.b64encode(f"AWS:token{self.calls}".encode()).decode()
         data = [{"authorizationToken": token, "expiresAt": self.clock() + LASTS}]
         return self.answer or {"authorizationData": data}

@@ -19,7 +19,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def put(name: str, value: str, kind: str = "String") -> None:
     client = aws.ssm("us-east-1")
-    client.put_parameter(Name=f"/swarmhub/lab/{name}", Value=value, Type=kind, Overwrite=True)  # type: ignore[arg-type]
+    client.put_parameter(Name=f"/swarmhub/lab/{name}", Value=value, Type=kind, Overwrite=True)
 
 
 def read() -> JoinParameters:
@@ -61,4 +61,4 @@ def test_an_aws_that_does_not_answer_is_survived(monkeypatch: pytest.MonkeyPatch
             raise NoCredentialsError
 
     with pytest.raises(ParametersUnavailableError, match="credentials"):
-        parameters.read(Refusing, "lab")  # type: ignore[arg-type]
+        parameters.read(Refusing, "lab")

@@ -70,7 +70,7 @@ def test_the_first_course_is_the_default_unless_another_is_named(load: Load) -> 
 
 def test_a_configuration_cannot_be_changed_after_loading(load: Load) -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load(MINIMAL).seats = 3  # type: ignore[misc]
+        load(MINIMAL).seats = 3
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def cloud(aws: None) -> AwsCloud:
 
 
 def client(service: str) -> Any:
-    return boto3.client(service, region_name="us-east-1")  # type: ignore[call-overload]
+    return boto3.client(service, region_name="us-east-1")
 
 
 def make_group(name: str = NAME, hub: str = "lab", desired: int = 2) -> None:
@@ -120,8 +120,8 @@ async def test_parameters_are_read_and_written(cloud: AwsCloud) -> None:
 
 def stubbed() -> tuple[AwsCloud, Stubber]:
     keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
-    scaling = boto3.client("autoscaling", **keys)  # type: ignore[call-overload]
-    ec2, ssm = boto3.client("ec2", **keys), boto3.client("ssm", **keys)  # type: ignore[call-overload]
+    scaling = boto3.client("autoscaling", **keys)
+    ec2, ssm = boto3.client("ec2", **keys), boto3.client("ssm", **keys)
     return AwsCloud("lab", lambda: NOW, scaling, ec2, ssm), Stubber(scaling)
 
 

@@ -25,7 +25,7 @@ class FakeCloud:
 
 async def test_a_failure_keeps_the_view_with_its_time_and_says_why() -> None:
     cloud, changes = FakeCloud(), []
-    poll = CloudPoll(cloud, lambda: {"i-1"}, lambda: changes.append(1))  # type: ignore[arg-type]
+    poll = CloudPoll(cloud, lambda: {"i-1"}, lambda: changes.append(1))
     first = CloudView(ago(10), (instance(),), ())
     same = CloudView(ago(5), (instance(),), ())
     other = CloudView(ago(1), (), ())

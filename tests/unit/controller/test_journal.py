@@ -26,7 +26,7 @@ def test_events_survive_a_restart(tmp_path: Path) -> None:
 
 def test_the_same_event_is_recorded_once_a_minute(tmp_path: Path) -> None:
     clock = Clock()
-    journal = Journal(tmp_path / "j", clock)  # type: ignore[arg-type]
+    journal = Journal(tmp_path / "j", clock)
     for _ in range(3):
         journal.record("host1", "pause", "why", ok=False)
     journal.record("host1", "pause", "why")

@@ -58,7 +58,7 @@ def rig_in(path: Path) -> Rig:
     swarm, cloud, journal = FakeSwarm(clock), FakeCloud(clock), Journal(path / "journal.jsonl", clock)
     poll = CloudPoll(cloud, frozenset, lambda: None)
     executor = Executor(
-        swarm=swarm,  # type: ignore[arg-type]
+        swarm=swarm,
         cloud=cloud,
         journal=journal,
         clock=clock,
@@ -67,7 +67,7 @@ def rig_in(path: Path) -> Rig:
     )
     controller = Controller(
         hub="lab",
-        swarm=swarm,  # type: ignore[arg-type]
+        swarm=swarm,
         poll=poll,
         executor=executor,
         images=PoolImages(swarm.resolve, clock),

@@ -55,7 +55,7 @@ async def test_everything_together_serves_and_keeps_the_parameters(
     )
     clock, stop = Clock(), asyncio.Event()
     swarm, cloud = FakeSwarm(clock), FakeCloud(clock)
-    serving = asyncio.create_task(serve(environment, LiveConfig(file), swarm, cloud, stop))  # type: ignore[arg-type]
+    serving = asyncio.create_task(serve(environment, LiveConfig(file), swarm, cloud, stop))
     async with asyncio.timeout(10):
         while not (cloud.parameters and (tmp_path / FILE_NAME).exists()):
             await asyncio.sleep(0.01)

@@ -52,7 +52,7 @@ def noticed(**changes: object) -> Fleet:
         reports={"node1": report(notices=(spot(),)), "node2": report(2)},
         servers=(server(task("node1")),),
     )
-    return replace(world, **changes)  # type: ignore[arg-type]
+    return replace(world, **changes)
 
 
 def held(*notices: Notice, availability: str = "pause", **labels: str) -> dict[str, object]:
@@ -103,8 +103,8 @@ NOT_FIT = {
 
 @pytest.mark.parametrize("changes", NOT_FIT.values(), ids=NOT_FIT.keys())
 def test_a_node_is_not_activated_while(changes: dict[str, object]) -> None:
-    world = replace(fleet(nodes=(joined(created_at=ago(20)),)), **changes)  # type: ignore[arg-type]
-    assert not [a for a in of(SetNode, world) if a.availability == "active"]  # type: ignore[union-attr]
+    world = replace(fleet(nodes=(joined(created_at=ago(20)),)), **changes)
+    assert not [a for a in of(SetNode, world) if a.availability == "active"]
 
 
 def test_an_operators_pause_is_respected() -> None:
@@ -335,7 +335,7 @@ def moving(**changes: object) -> Fleet:
         "update_started_at": ago(5),
         **changes,
     }
-    return replace(world, servers=(replace(server(task("node1")), **values),))  # type: ignore[arg-type]
+    return replace(world, servers=(replace(server(task("node1")), **values),))
 
 
 def test_a_move_is_asked_for_once() -> None:

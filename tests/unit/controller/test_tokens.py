@@ -51,7 +51,7 @@ def test_without_a_ready_manager_the_addresses_are_left_alone() -> None:
 async def test_only_a_difference_is_written() -> None:
     store, clock = FakeStore(), Clock()
     store.values[TOKEN.name] = TOKEN.value
-    keeper = TokenKeeper(store, clock)  # type: ignore[arg-type]
+    keeper = TokenKeeper(store, clock)
     await keeper.keep((TOKEN,))
     assert store.writes == []
     rotated = Parameter(TOKEN.name, "SWMTKN-2", "SecureString")
@@ -62,7 +62,7 @@ async def test_only_a_difference_is_written() -> None:
 
 async def test_a_parameter_somebody_removed_is_written_again_within_a_minute() -> None:
     store, clock = FakeStore(), Clock()
-    keeper = TokenKeeper(store, clock)  # type: ignore[arg-type]
+    keeper = TokenKeeper(store, clock)
     await keeper.keep((TOKEN,))
     store.values.clear()
     await keeper.keep((TOKEN,))
@@ -74,7 +74,7 @@ async def test_a_parameter_somebody_removed_is_written_again_within_a_minute() -
 
 async def test_what_failed_is_done_next_time() -> None:
     store = FakeStore()
-    keeper = TokenKeeper(store, Clock())  # type: ignore[arg-type]
+    keeper = TokenKeeper(store, Clock())
     store.broken = True
     with pytest.raises(CloudError):
         await keeper.keep((TOKEN,))

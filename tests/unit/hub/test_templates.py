@@ -176,7 +176,7 @@ def test_an_error_page_without_any_exception_is_complete() -> None:
 
 def test_jupyterhubs_own_timeout_has_its_advice() -> None:
     error = TimeoutError("late")
-    error.reason = "timeout"  # type: ignore[attr-defined]  # as JupyterHub does
+    error.reason = "timeout"
     assert "took too long" in Text(failed(error)).text
 
 

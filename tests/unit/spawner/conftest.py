@@ -21,7 +21,7 @@ from swarmhub.spawner.settings import RUNTIME_KEY
 from tests.unit.spawner.fake_swarm import FakeSwarm
 
 
-class MemoryProxy(Proxy):  # type: ignore[misc]
+class MemoryProxy(Proxy):
     """JupyterHub's proxy with its table in memory; ``fails``: how many changes are refused first."""
 
     fails = 0

@@ -34,7 +34,7 @@ def total(name: str, verb: str) -> float:
 
 
 def managers(**hosts: FakeSwarm) -> Callable[[], DockerApi]:
-    return connect_any(list(hosts), lambda host: hosts[host])  # type: ignore[arg-type,return-value]
+    return connect_any(list(hosts), lambda host: hosts[host])
 
 
 async def test_calls_are_counted_by_name(start: Start, swarm: FakeSwarm) -> None:
@@ -60,12 +60,12 @@ async def test_a_call_that_fails_counts_as_a_failure_but_an_absent_object_does_n
 
 def test_a_call_is_counted_once_however_often_its_client_is_wrapped(swarm: FakeSwarm) -> None:
     before = total("docker_calls", "tasks")
-    counted(counted(swarm)).tasks()  # type: ignore[arg-type]
+    counted(counted(swarm)).tasks()
     assert total("docker_calls", "tasks") == before + 1
 
 
 def test_what_is_not_a_call_is_the_clients_own(swarm: FakeSwarm) -> None:
-    assert counted(swarm).networks is swarm.networks  # type: ignore[arg-type,attr-defined]
+    assert counted(swarm).networks is swarm.networks
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ async def test_a_manager_without_a_leader_is_passed_over(monkeypatch: pytest.Mon
 def test_without_any_manager_each_host_is_named_with_what_is_wrong() -> None:
     one, two, three = FakeSwarm(), FakeSwarm(), FakeSwarm()
     one.is_away, two.is_manager = True, False
-    three.info = lambda: {"Swarm": {"LocalNodeState": "inactive"}}  # type: ignore[method-assign]
+    three.info = lambda: {"Swarm": {"LocalNodeState": "inactive"}}
     with pytest.raises(
         NoManagerError,
         match=r"one: the engine is away; two: not a manager \(active\); three: not a manager \(inactive\)",

@@ -24,7 +24,7 @@ def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     older = importlib.import_module(errors.__name__)
     yield older
     monkeypatch.undo()
-    sys.modules["swarmhub.spawner"].errors = errors  # type: ignore[attr-defined]
+    sys.modules["swarmhub.spawner"].errors = errors
 
 
 def test_every_failure_works_on_both_jupyterhubs(module: ModuleType) -> None:

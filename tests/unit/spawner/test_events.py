@@ -25,7 +25,7 @@ def test_the_event_thread_comes_back_after_a_broken_stream(monkeypatch: pytest.M
         if len(heard) == 2:
             thread.close()
 
-    thread = EventThread(Stream, on_event)  # type: ignore[arg-type]
+    thread = EventThread(Stream, on_event)
     thread.start()
     thread._thread.join(5)
     assert len(heard) == 2

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from swarmhub.config import Config, SizeConfig
-from swarmhub.spawner.form import limits, memory, options_form
+from swarmhub.spawner.form import limits, options_form
 from swarmhub.spawner.profiles import options_from_form, resolve
 
 G = 2**30
@@ -223,14 +223,6 @@ def test_texts_cannot_inject_html() -> None:
     assert "<b>" not in page.html
     assert "Machine <b>learning</b>" in page.text
     assert "Mondays & Tuesdays" in page.text
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(512 * 2**20, "512 MB"), (G, "1 GB"), (3 * G // 2, "1.5 GB"), (2**40, "1 TB"), (2**20, "1 MB")],
-)
-def test_memory_is_written_as_people_say_it(size: int, text: str) -> None:
-    assert memory(size) == text
 
 
 def test_half_a_core_is_plural() -> None:

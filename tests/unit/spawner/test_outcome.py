@@ -22,7 +22,7 @@ NO_FOLDER = 'invalid mount config for type "bind": bind source path does not exi
 
 
 def task(state: str, desired: str = "running", **more: object) -> Task:
-    return Task("t", "s", TaskState(state), TaskState(desired), **more)  # type: ignore[arg-type]
+    return Task("t", "s", TaskState(state), TaskState(desired), **more)
 
 
 def test_a_running_task_gives_its_address() -> None:

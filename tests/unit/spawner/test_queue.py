@@ -477,7 +477,7 @@ async def test_500_pages_that_ask_every_second_cost_one_line_up_for_each_change(
     def counted(*args: object) -> object:
         nonlocal count
         count += 1
-        return line_up(*args)  # type: ignore[arg-type]  # the arguments of the function it stands for
+        return line_up(*args)
 
     monkeypatch.setattr(queue_module, "line_up", counted)
     lab = Lab()

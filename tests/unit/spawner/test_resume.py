@@ -7,8 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
+from swarmhub.spawner import resume
 from swarmhub.spawner.spawner import SwarmSpawner
 from tests.unit.spawner.conftest import LabHub
 from tests.unit.spawner.waiting import until
@@ -79,3 +80,38 @@ async def test_a_start_that_still_waited_is_asked_for_again_and_keeps_its_place(
     assert json.loads(request.body) is None, "the hub keeps what was chosen"
     assert request.headers["Authorization"].startswith("token ")
     assert hub.runtime.resumed["ana", ""] == since
+
+
+async def test_a_start_that_the_hub_refuses_is_not_asked_for_a_second_time(
+    hub: LabHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[HTTPRequest] = []
+
+    async def refuse(_self: object, request: HTTPRequest) -> None:
+        asked.append(request)
+        raise HTTPClientError(403, "Your home is full")
+
+    monkeypatch.setattr(AsyncHTTPClient, "fetch", refuse)
+    await asyncio.wait_for(resume._ask_again(hub.spawner()), 5)
+    assert len(asked) == 1
+
+
+async def test_a_start_is_asked_for_once_the_hub_listens_and_has_cleaned_up(
+    hub: LabHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    spawner = hub.spawner()
+    spawner._check_pending = True
+
+    async def fetch(_self: object, _request: HTTPRequest) -> None:
+        asked.append(bool(spawner.pending))
+        if len(asked) == 1:
+            raise ConnectionRefusedError
+
+    monkeypatch.setattr(AsyncHTTPClient, "fetch", fetch)
+    again = asyncio.ensure_future(resume._ask_again(spawner))
+    await asyncio.sleep(0.05)
+    assert asked == []
+    spawner._check_pending = False
+    await asyncio.wait_for(again, 5)
+    assert asked == [False, False]

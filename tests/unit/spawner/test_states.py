@@ -26,7 +26,7 @@ def at(seconds: float) -> datetime:
 
 def task(number: int, state: str, desired: str = "running", **more: object) -> Task:
     created = at(number)
-    return Task(f"t{number}", "s", TaskState(state), TaskState(desired), created, **more)  # type: ignore[arg-type]
+    return Task(f"t{number}", "s", TaskState(state), TaskState(desired), created, **more)
 
 
 @pytest.mark.parametrize("state", TaskState)
@@ -304,7 +304,7 @@ def test_no_server_with_a_living_container_ever_counts_as_ended(found: list[Task
 @given(tasks, st.randoms())
 def test_the_order_of_the_list_does_not_matter(found: list[Task], random: object) -> None:
     shuffled = found[:]
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     assert server_state(shuffled) == server_state(found)
 
 

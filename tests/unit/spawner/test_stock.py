@@ -12,7 +12,7 @@ from tests.unit.spawner.conftest import LabHub
 from tests.unit.spawner.fake_swarm import FakeSwarm
 
 
-class CampusSpawner(SwarmSpawner):  # type: ignore[misc]
+class CampusSpawner(SwarmSpawner):
     """Somebody's own."""
 
 

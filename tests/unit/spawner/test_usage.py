@@ -18,7 +18,6 @@ from swarmhub.spawner.usage import (
     UsageMeter,
     judge,
     next_home,
-    readable_size,
 )
 
 GB = 2**30
@@ -111,14 +110,6 @@ def test_the_message_says_how_much_and_what_is_biggest() -> None:
     assert judge(cut_off, 10 * GB).message.startswith(
         "Your home is full: it holds at least 11 GB of 10 GB. Delete something"
     )
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KB"), (10 * GB, "10 GB"), (3 * 2**40, "3 TB")],
-)
-def test_sizes_are_written_as_in_the_configuration(size: int, text: str) -> None:
-    assert readable_size(size) == text
 
 
 async def test_an_unknown_home_is_fine_and_costs_nothing(meter: UsageMeter) -> None:

@@ -75,7 +75,7 @@ def test_a_node_is_called_by_its_instance_id_or_else_its_host_name() -> None:
         "Status": {"State": "ready"},
     }
     assert parse_node(raw).display_name == "ip-10-0-0-1"
-    raw["Description"]["Engine"]["Labels"]["org.swarmhub.instance"] = "i-1"  # type: ignore[index]
+    raw["Description"]["Engine"]["Labels"]["org.swarmhub.instance"] = "i-1"
     assert parse_node(raw).display_name == "i-1"
 
 
